@@ -1,0 +1,3 @@
+"""Standart: a self-hosted payment-transaction service."""
+
+__version__ = "0.1.0"
