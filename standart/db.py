@@ -1,0 +1,186 @@
+"""The database's foundation: naming, types, engine options and the one unit of work.
+
+PostgreSQL 15 or newer over psycopg 3 is the only dialect.
+"""
+
+from __future__ import annotations
+
+import select as poll_module
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, Enum, MetaData, create_engine, event
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect, ExceptionContext
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.types import TypeDecorator
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# The server ends a session with these, or answers with them after a failover has turned
+# the old primary read-only: the connection will never write again, so the pool drops it.
+_DEAD_SESSION_STATES = frozenset({"57P01", "57P02", "57P03", "25006"})
+
+# What a caller may see as "try again": lost connections, a full server, a full disk, a
+# cancelled or deadlocked statement. Nothing was acknowledged in any of these cases.
+_TRANSIENT_CLASSES = ("08", "53", "57")
+_TRANSIENT_STATES = frozenset({"25006", "40001", "40P01", "55P03", "58030"})
+
+
+class Base(DeclarativeBase):
+    """Parent of every table; names all constraints, so that migrations can find them."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """``timestamptz`` that refuses naive datetimes and always answers in UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive datetime: its zone would be a guess."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the database")
+        return value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the moment in UTC, whatever zone the session has."""
+        return None if value is None else value.astimezone(UTC)
+
+
+def text_enum(kind: type[StrEnum], name: str) -> Enum:
+    """Return a column type that stores the values as text behind a CHECK.
+
+    A CHECK can be replaced in a migration without a table rewrite, a native enum cannot
+    lose a value.
+    """
+    return Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=32,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+def engine_options(pool_size: int = 8) -> dict[str, Any]:
+    """Return the options every engine of the service is made with.
+
+    Time-outs are in seconds, those of the server in milliseconds. A dead network ends a
+    connection attempt within 2 s and a silent peer within about 8 s.
+    """
+    return {
+        "pool_size": pool_size,
+        "max_overflow": 2,
+        "pool_timeout": 2,
+        "pool_use_lifo": True,
+        "pool_recycle": 1800,
+        "connect_args": {
+            "connect_timeout": 2,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 8000,
+            "application_name": "standart",
+            "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s"
+            " -c idle_in_transaction_session_timeout=30s",
+        },
+    }
+
+
+def make_engine(url: str, pool_size: int = 8) -> Engine:
+    """Return an engine for ``url`` with the service's options and failover handling."""
+    engine = create_engine(url, **engine_options(pool_size))
+    watch(engine)
+    return engine
+
+
+def watch(engine: Engine) -> None:
+    """Make ``engine`` notice dead sessions by itself.
+
+    A pre-ping would cost each request a round trip. A server that ended the session has
+    written to the socket or closed it, so an idle connection that is readable is not
+    fit for use: one system call tells.
+    """
+    event.listen(engine, "checkout", _refuse_dead_socket)
+    event.listen(engine, "handle_error", _mark_dead_session)
+
+
+def _refuse_dead_socket(
+    connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+) -> None:
+    poller = poll_module.poll()
+    poller.register(connection.fileno(), poll_module.POLLIN)
+    if poller.poll(0):
+        raise DisconnectionError("the server closed this connection while it was idle")
+
+
+def _mark_dead_session(context: ExceptionContext) -> None:
+    if sqlstate(context.original_exception) in _DEAD_SESSION_STATES:
+        context.is_disconnect = True
+
+
+def sqlstate(error: BaseException | None) -> str:
+    """Return the SQLSTATE of a database error, ``""`` where the server gave none."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(original, "sqlstate", None) or ""
+
+
+def constraint_name(error: DBAPIError) -> str:
+    """Return the name of the constraint that refused a statement, or ``""``."""
+    diagnostics = getattr(error.orig, "diag", None)
+    return getattr(diagnostics, "constraint_name", None) or ""
+
+
+def is_transient(error: Exception) -> bool:
+    """Tell whether the same work may succeed when it is tried again a moment later."""
+    if isinstance(error, (PoolTimeoutError, DisconnectionError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    state = sqlstate(error)
+    return (
+        error.connection_invalidated
+        or state in _TRANSIENT_STATES
+        or state.startswith(_TRANSIENT_CLASSES)
+        or (not state and type(error).__name__ == "OperationalError")
+    )
+
+
+@contextmanager
+def transaction(session: Session) -> Iterator[Session]:
+    """Hold one unit of work: commit when the block ends, roll back when it raises.
+
+    This and ``autocommit`` are the only places of the service where work becomes durable.
+    """
+    try:
+        yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+
+
+@contextmanager
+def autocommit(engine: Engine) -> Iterator[Connection]:
+    """Hold a connection on which each statement is its own transaction.
+
+    A write of one statement needs no BEGIN and no COMMIT round trip.
+    """
+    with engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
