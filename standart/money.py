@@ -1,0 +1,154 @@
+"""Money as integers of a currency's smallest unit; text goes in and out exactly.
+
+No float ever touches an amount. The number of fractional digits of each currency is that
+of ISO 4217 List One as of 2026 (``currencies.csv``): currencies and funds with a minor
+unit, so neither metals nor the testing and "no currency" codes.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.resources import files
+from types import MappingProxyType
+
+from standart.errors import InvalidInput
+
+MAX_MINOR = 10**15
+"""The largest amount of one transaction, in minor units."""
+
+RATE_DIGITS = 6
+"""The fractional digits a commission rate may have."""
+
+# The longest whole part that can still be within MAX_MINOR. It is checked before int(),
+# which refuses very long texts with an error of its own.
+_MAX_WHOLE_DIGITS = len(str(MAX_MINOR))
+
+# [0-9] rather than \d, which also matches the digits of other scripts.
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?")
+
+
+def _load_currencies() -> Mapping[str, int]:
+    text = files("standart").joinpath("currencies.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return MappingProxyType({row["code"]: int(row["digits"]) for row in rows})
+
+
+CURRENCIES: Mapping[str, int] = _load_currencies()
+"""ISO 4217 code → fractional digits, for instance RUB 2, JPY 0, KWD 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An exact sum: ``amount`` in minor units (may be negative), ``currency`` in ISO 4217.
+
+    Raises:
+        InvalidInput: the currency is unknown.
+    """
+
+    amount: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        digits_of(self.currency)
+
+    def __str__(self) -> str:
+        return format_minor(self.amount, self.currency)
+
+
+def digits_of(currency: str, *, field: str = "currency") -> int:
+    """Return how many fractional digits ``currency`` has.
+
+    Raises:
+        InvalidInput: ``field`` is not an ISO 4217 code that one can pay in.
+    """
+    try:
+        return CURRENCIES[currency]
+    except KeyError:
+        raise InvalidInput.of(field, "is not an ISO 4217 currency code such as RUB") from None
+
+
+def parse_amount(text: str, currency: str, *, field: str = "amount") -> Money:
+    """Read a decimal text or JSON number literal exactly.
+
+    The grammar is ``(0|[1-9][0-9]*)(.[0-9]{1,digits})?`` in ASCII: no sign, exponent,
+    separator or space. The value must be above zero and at most ``MAX_MINOR``.
+
+    Raises:
+        InvalidInput: the text is something else, or the currency is unknown.
+    """
+    digits = digits_of(currency)
+    whole, fraction = _split(text, field)
+    if len(fraction) > digits:
+        raise InvalidInput.of(field, f"has more than {digits} fractional digits ({currency})")
+    if len(whole) > _MAX_WHOLE_DIGITS:
+        raise _too_large(currency, field)
+    amount = int(whole + fraction.ljust(digits, "0"))
+    if amount == 0:
+        raise InvalidInput.of(field, "must be greater than 0")
+    if amount > MAX_MINOR:
+        raise _too_large(currency, field)
+    return Money(amount, currency)
+
+
+def parse_rate(text: str, *, field: str = "commission_rate") -> Decimal:
+    """Read a rate from 0 to 1 with at most six fractional digits, by the grammar of amounts.
+
+    Raises:
+        InvalidInput: the text is something else.
+    """
+    whole, fraction = _split(text, field)
+    if len(fraction) > RATE_DIGITS:
+        raise InvalidInput.of(field, f"has more than {RATE_DIGITS} fractional digits")
+    if whole not in ("0", "1") or (whole == "1" and fraction.strip("0")):
+        raise InvalidInput.of(field, "must be between 0 and 1")
+    return Decimal(text)
+
+
+def format_minor(amount: int, currency: str) -> str:
+    """Return ``amount`` minor units as decimal text with exactly the currency's digits.
+
+    Raises:
+        InvalidInput: the currency is unknown.
+    """
+    digits = digits_of(currency)
+    sign = "-" if amount < 0 else ""
+    if digits == 0:
+        return f"{sign}{abs(amount)}"
+    whole, fraction = divmod(abs(amount), 10**digits)
+    return f"{sign}{whole}.{fraction:0{digits}d}"
+
+
+def format_rate(rate: Decimal) -> str:
+    """Return a rate in its shortest plain form: ``0.03``, ``0``, ``1``."""
+    text = f"{rate:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def commission(amount: int, rate: Decimal) -> int:
+    """Return ``amount`` × ``rate`` in minor units, rounded half-up once.
+
+    Integers all the way: with rate = n / d it is floor((2·amount·n + d) / 2d). As the rate
+    is at most 1 and the amount is whole, the result never exceeds the amount.
+
+    Raises:
+        ValueError: the amount is negative, or the rate is not within 0 and 1.
+    """
+    numerator, denominator = rate.as_integer_ratio()
+    if amount < 0 or not 0 <= numerator <= denominator:
+        raise ValueError("commission needs an amount of at least 0 and a rate within 0 and 1")
+    return (2 * amount * numerator + denominator) // (2 * denominator)
+
+
+def _split(text: str, field: str) -> tuple[str, str]:
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise InvalidInput.of(field, "must be a plain decimal number such as 100.00")
+    return match[1], match[2] or ""
+
+
+def _too_large(currency: str, field: str) -> InvalidInput:
+    return InvalidInput.of(field, f"must be at most {format_minor(MAX_MINOR, currency)}")
