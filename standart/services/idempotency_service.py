@@ -1,0 +1,116 @@
+"""Idempotency keys: one key, one effect, one answer.
+
+The answer is kept for 24 hours for each user and path, in the database transaction that
+has the effect. Only 2xx answers are kept: an error changed nothing and is computed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from standart.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
+from standart.services.transaction_sql import IDEMPOTENCY_LOCK, KEPT_FOR
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an act answers: HTTP status and JSON body; ``replayed`` if it is a kept one."""
+
+    status: int
+    body: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyClaim:
+    """The client's key, with the path it was sent to and the SHA-256 of what was asked."""
+
+    path: str
+    key: str
+    fingerprint: bytes
+
+    @classmethod
+    def of(cls, path: str, key: str, request: bytes) -> IdempotencyClaim:
+        """Make a claim for the canonical bytes of a request."""
+        return cls(path, key, hashlib.sha256(request).digest())
+
+    def parameters(self) -> dict[str, Any]:
+        """Bind parameters of the statements that claim."""
+        return {"path": self.path, "key": self.key, "fingerprint": self.fingerprint}
+
+
+_FIND = text(
+    f"""
+    SELECT fingerprint, status, body FROM idempotency_keys
+    WHERE user_id = :user_id AND path = :path AND key = :key
+      AND created_at > clock_timestamp() - {KEPT_FOR}
+    """
+)
+
+_IN_FLIGHT = text(
+    "SELECT NOT pg_try_advisory_xact_lock("
+    + IDEMPOTENCY_LOCK.format(user_id="CAST(:user_id AS uuid)")
+    + ")"
+)
+
+_KEEP = text(
+    f"""
+    INSERT INTO idempotency_keys (user_id, path, key, fingerprint, status, body)
+    VALUES (:user_id, :path, :key, :fingerprint, :answer_status, :body)
+    ON CONFLICT (user_id, path, key) DO UPDATE
+        SET fingerprint = excluded.fingerprint, status = excluded.status,
+            body = excluded.body, created_at = excluded.created_at
+        WHERE idempotency_keys.created_at <= clock_timestamp() - {KEPT_FOR}
+    """
+)
+
+_PURGE = text(
+    f"""
+    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM idempotency_keys
+        WHERE created_at <= clock_timestamp() - {KEPT_FOR}
+        LIMIT :batch FOR UPDATE SKIP LOCKED
+    ))
+    """
+)
+
+
+def replay(connection: Connection, user_id: UUID, claim: IdempotencyClaim) -> Answer | None:
+    """Return the kept answer for this key, ``None`` when the key is free.
+
+    Raises:
+        IdempotencyKeyReused: the key was used with another body.
+        IdempotencyKeyInFlight: a request with this key is still running.
+    """
+    parameters = {"user_id": user_id, **claim.parameters()}
+    row = connection.execute(_FIND, parameters).one_or_none()
+    if row is None:
+        if connection.scalar(_IN_FLIGHT, parameters):
+            raise IdempotencyKeyInFlight(retry_after=1)
+        return None
+    if row.fingerprint != claim.fingerprint:
+        raise IdempotencyKeyReused.of(
+            "Idempotency-Key", "This key was used with another request."
+        )
+    return Answer(row.status, row.body, replayed=True)
+
+
+def keep(connection: Connection, user_id: UUID, claim: IdempotencyClaim, answer: Answer) -> bool:
+    """Keep ``answer`` where the act itself wrote nothing; ``False`` if another was quicker."""
+    parameters = {
+        "user_id": user_id,
+        "answer_status": answer.status,
+        "body": answer.body,
+        **claim.parameters(),
+    }
+    return connection.execute(_KEEP, parameters).rowcount == 1
+
+
+def purge(connection: Connection, *, batch: int = 1000) -> int:
+    """Delete up to ``batch`` answers whose day is over; return how many went."""
+    return connection.execute(_PURGE, {"batch": batch}).rowcount

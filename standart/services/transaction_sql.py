@@ -1,0 +1,284 @@
+"""The statements of the hot paths.
+
+Each act is one guarded statement on an autocommit connection: it finds the caller, claims
+the idempotency key, guards, writes the change with its journal, event, delivery and audit
+row, and returns the answer that it stored. No row means that nothing was written; the
+service then asks why in a second statement. One statement is one round trip and one
+transaction, so nothing can be half-written and no lock is held while Python thinks.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import TextClause, text
+
+from standart.models import MAX_AMOUNT
+from standart.services.wire import (
+    CLOCK,
+    VISIBLE,
+    digits,
+    event_json,
+    minor_units,
+    transaction_json,
+)
+
+KEPT_FOR = "interval '24 hours'"
+
+# The caller, by the digest of the API key. The scope and everything that revokes are part
+# of the same look-up: a revoked key counts with the next request.
+BY_KEY = """
+    caller AS MATERIALIZED (
+        SELECT u.id, u.name, u.role
+        FROM api_keys k JOIN users u ON u.id = k.user_id
+        WHERE k.digest = :digest AND k.revoked_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+          AND u.active AND :scope = ANY (k.scopes)
+    )"""
+
+# The caller behind a panel session: only an admin changes money there.
+BY_ADMIN = """
+    caller AS MATERIALIZED (
+        SELECT u.id, u.name, u.role FROM users u
+        WHERE u.id = :caller_id AND u.active AND u.role = 'admin'
+    )"""
+
+IDEMPOTENCY_LOCK = (
+    "hashtextextended(concat_ws(' ', {user_id}, CAST(:path AS text), CAST(:key AS text)), 0)"
+)
+
+# ON CONFLICT waits for a writer that is still running; the advisory lock sees it first.
+# A kept answer older than its day counts as absent, purged or not.
+_CLAIM = f"""
+    door AS MATERIALIZED (
+        SELECT pg_try_advisory_xact_lock({IDEMPOTENCY_LOCK.format(user_id="c.id")}) AS open
+        FROM caller c
+    ),
+    claim AS (
+        INSERT INTO idempotency_keys (user_id, path, key, fingerprint, status, body)
+        SELECT c.id, :path, :key, :fingerprint, :answer_status, {{body}}
+        FROM {{source}} AS r, caller c, door WHERE door.open
+        ON CONFLICT (user_id, path, key) DO UPDATE
+            SET fingerprint = excluded.fingerprint, status = excluded.status,
+                body = excluded.body, created_at = excluded.created_at
+            WHERE idempotency_keys.created_at <= clock_timestamp() - {KEPT_FOR}
+        RETURNING body
+    ),"""
+
+
+def _claimed(source: str) -> str:
+    return _CLAIM.format(source=source, body=f"{transaction_json('r')}::text")
+
+
+def _create(keyed: bool) -> TextClause:
+    """Build the statement that creates a transaction.
+
+    The commission is the rule of the contract: amount times rate, rounded half away from
+    zero (half-up for positive amounts) once to the minor unit, never above the amount.
+    """
+    return text(
+        f"""
+    WITH {BY_KEY},
+    terms AS MATERIALIZED (
+        SELECT u.id AS user_id, u.commission_rate, clock_timestamp() AS at,
+            coalesce(:currency, u.currency) AS currency, CAST(:amount AS numeric) AS amount
+        FROM caller c JOIN users u ON u.id = coalesce(CAST(:user_id AS uuid), c.id) AND u.active
+        WHERE (c.role = 'admin') = (CAST(:user_id AS uuid) IS NOT NULL)
+    ),
+    exact AS MATERIALIZED (
+        SELECT t.*, {minor_units("t.amount", "t.currency")} AS minor
+        FROM terms t WHERE scale(t.amount) <= {digits("t.currency")}
+    ),
+    born AS MATERIALIZED (
+        SELECT x.user_id, CAST(:id AS uuid) AS id, x.minor::bigint AS amount,
+            least(x.minor, round(x.minor * x.commission_rate))::bigint AS commission,
+            x.commission_rate, x.currency, 'pending' AS status,
+            CAST(:reference AS text) AS reference, CAST(:description AS text) AS description,
+            CAST(:metadata AS jsonb) AS metadata, CAST(NULL AS text) AS reason, x.at AS created_at,
+            x.at + make_interval(secs => :ttl) AS expires_at,
+            CAST(NULL AS timestamptz) AS finished_at
+        FROM exact x WHERE x.minor BETWEEN 1 AND {MAX_AMOUNT}
+    ),
+    {_claimed("born") if keyed else ""}
+    made AS (
+        INSERT INTO transactions (user_id, id, amount, commission, commission_rate, currency,
+            reference, description, metadata, created_at, expires_at)
+        SELECT b.user_id, b.id, b.amount, b.commission, b.commission_rate, b.currency,
+            b.reference, b.description, b.metadata, b.created_at, b.expires_at
+        FROM born b{", claim" if keyed else ""}
+        RETURNING 1
+    )
+    SELECT {"claim.body" if keyed else f"{transaction_json('b')}::text"} AS body
+    FROM {"claim" if keyed else "born b"}, made
+    """
+    )
+
+
+CREATE = {keyed: _create(keyed) for keyed in (False, True)}
+
+# What every ending writes besides the status, from the rows named ``ended`` and those of
+# them that were ``settled``. Ids come from the caller: one of each for each row.
+_TELL = f"""
+    event AS (
+        INSERT INTO events (user_id, id, transaction_id, type, payload, created_at)
+        SELECT e.user_id, e.event_id, e.id, 'transaction.' || e.status, {event_json("e")},
+            clock_timestamp()
+        FROM ended e JOIN settled USING (user_id, id)
+        RETURNING user_id, id, transaction_id
+    ),
+    delivery AS (
+        INSERT INTO deliveries (user_id, id, event_id)
+        SELECT v.user_id, e.delivery_id, v.id
+        FROM event v
+        JOIN ended e ON e.user_id = v.user_id AND e.id = v.transaction_id
+        JOIN users u ON u.id = v.user_id
+        WHERE u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL
+    ),
+    audit AS (
+        INSERT INTO audit_log (actor_id, actor_name, channel, action, object_type, object_id,
+            before, after, request_id, ip)
+        SELECT e.actor_id, e.actor_name, :channel, 'transaction.' || e.status, 'transaction',
+            e.id::text, jsonb_build_object('status', 'pending'),
+            jsonb_strip_nulls(jsonb_build_object('status', e.status, 'reason', e.reason)),
+            :request_id, :ip
+        FROM ended e JOIN settled USING (user_id, id)
+    )"""
+
+# Credits only ever insert: a delta per entry, folded into the account's row by a sweep.
+_POST = """
+    journal AS (
+        INSERT INTO journals (user_id, id, kind, transaction_id)
+        SELECT e.user_id, CAST(:journal_id AS uuid), 'settlement', e.id
+        FROM ended e JOIN settled USING (user_id, id)
+    ),
+    entry AS (
+        INSERT INTO entries (user_id, journal_id, line, currency, kind, amount)
+        SELECT e.user_id, CAST(:journal_id AS uuid), l.line, e.currency, l.kind, l.amount
+        FROM ended e JOIN settled USING (user_id, id)
+        CROSS JOIN LATERAL (VALUES
+            (1, 'clearing', -e.amount),
+            (2, 'available', e.amount - e.commission),
+            (3, 'commission', e.commission)
+        ) AS l (line, kind, amount)
+        WHERE l.amount <> 0
+        RETURNING user_id, currency, kind, amount
+    ),
+    delta AS (
+        INSERT INTO balance_deltas (user_id, currency, kind, amount)
+        SELECT user_id, currency, kind, amount FROM entry
+    ),"""
+
+
+def _settle(caller: str, keyed: bool, posting: bool) -> TextClause:
+    """Build the statement that confirms (``posting``) or cancels a pending transaction.
+
+    The row is locked first and the clock is read after that: whoever waited for the lock
+    past the expiry comes too late.
+    """
+    return text(
+        f"""
+    WITH {caller},
+    target AS MATERIALIZED (
+        SELECT t.*, c.id AS actor_id, c.name AS actor_name
+        FROM transactions t, caller c
+        WHERE t.id = CAST(:id AS uuid) AND t.status = 'pending'
+          AND (c.role = 'admin' OR t.user_id = c.id)
+        FOR UPDATE OF t
+    ),
+    judged AS MATERIALIZED (SELECT t.*, clock_timestamp() AS at FROM target t),
+    ended AS MATERIALIZED (
+        SELECT j.user_id, j.id, j.amount, j.commission, j.commission_rate, j.currency,
+            CAST(:status AS text) AS status, j.reference, j.description, j.metadata,
+            CAST(:reason AS text) AS reason, j.created_at, j.expires_at, j.at AS finished_at,
+            j.actor_id, j.actor_name, CAST(:event_id AS uuid) AS event_id,
+            CAST(:delivery_id AS uuid) AS delivery_id
+        FROM judged j WHERE j.at < j.expires_at
+    ),
+    {_claimed("ended") if keyed else ""}
+    settled AS (
+        UPDATE transactions t
+        SET status = e.status, reason = e.reason, finished_at = e.finished_at
+        FROM ended e{", claim" if keyed else ""}
+        WHERE t.user_id = e.user_id AND t.id = e.id AND t.status = 'pending'
+        RETURNING t.user_id, t.id
+    ),
+    {_POST if posting else ""}
+    {_TELL}
+    SELECT {transaction_json("e")}::text AS body FROM ended e JOIN settled USING (user_id, id)
+    """
+    )
+
+
+SETTLE_BY_KEY = {
+    (posting, keyed): _settle(BY_KEY, keyed, posting)
+    for posting in (False, True)
+    for keyed in (False, True)
+}
+SETTLE_BY_ADMIN = {posting: _settle(BY_ADMIN, False, posting) for posting in (False, True)}
+
+# Overdue ones in batches; a row that a confirm is just committing is left to the next sweep.
+EXPIRE = text(
+    f"""
+    WITH due AS MATERIALIZED (
+        SELECT t.* FROM transactions t
+        WHERE t.status = 'pending' AND t.expires_at <= clock_timestamp()
+        ORDER BY t.expires_at LIMIT :batch
+        FOR UPDATE SKIP LOCKED
+    ),
+    numbered AS MATERIALIZED (SELECT d.*, row_number() OVER () AS n FROM due d),
+    ended AS MATERIALIZED (
+        SELECT d.user_id, d.id, d.amount, d.commission, d.commission_rate, d.currency,
+            'expired' AS status, d.reference, d.description, d.metadata, d.reason,
+            d.created_at, d.expires_at, d.expires_at AS finished_at,
+            CAST(NULL AS uuid) AS actor_id, 'system' AS actor_name,
+            ids.event_id, ids.delivery_id
+        FROM numbered d
+        JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:delivery_ids AS uuid[]))
+            WITH ORDINALITY AS ids (event_id, delivery_id, n) USING (n)
+    ),
+    settled AS (
+        UPDATE transactions t SET status = e.status, finished_at = e.finished_at
+        FROM ended e
+        WHERE t.user_id = e.user_id AND t.id = e.id AND t.status = 'pending'
+        RETURNING t.user_id, t.id
+    ),
+    {_TELL}
+    SELECT count(*) FROM settled
+    """
+)
+
+_ONE = f"""
+    SELECT {transaction_json("v")}::text AS body, v.user_id,
+        v.status = 'expired' AND v.kept_status = 'pending' AS unswept
+    FROM (
+        SELECT {VISIBLE}, t.status AS kept_status
+        FROM transactions t CROSS JOIN {CLOCK} AS clock
+        WHERE t.id = CAST(:id AS uuid) {{lock}}
+    ) AS v"""
+
+# A confirm that is just committing holds the row: FOR SHARE waits for it.
+READ_ONE = text(_ONE.format(lock=""))
+READ_ONE_SETTLED = text(_ONE.format(lock="FOR SHARE OF t"))
+
+READ_ONE_BY_KEY = text(
+    f"""
+    WITH {BY_KEY}
+    SELECT one.* FROM ({_ONE.format(lock="")}) AS one, caller c
+    WHERE c.role = 'admin' OR one.user_id = c.id
+    """
+)
+
+
+def read_many(conditions: list[str]) -> TextClause:
+    """Build the statement that lists transactions, newest first by (created_at, id)."""
+    where = " AND ".join(conditions) or "true"
+    return text(
+        f"""
+    SELECT {transaction_json("v")}::text AS body, v.created_at, v.id
+    FROM (
+        SELECT {VISIBLE}
+        FROM transactions t CROSS JOIN {CLOCK} AS clock
+        WHERE {where}
+        ORDER BY t.created_at DESC, t.id DESC LIMIT :limit
+    ) AS v
+    ORDER BY v.created_at DESC, v.id DESC
+    """
+    )
