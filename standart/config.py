@@ -1,0 +1,351 @@
+"""All settings: read from the environment once, checked, frozen.
+
+``Settings`` is the one description of each setting; parsing, ``standart settings`` and
+``docs/configuration.md`` follow from it. A value is looked for in
+
+1. ``NAME``, or the file that ``NAME_FILE`` points to (both at once are refused),
+2. ``environment`` in the data folder, which a running ``standart up`` leaves there, but
+   only where the environment itself names no database,
+3. the default.
+
+An empty value counts as absent. ``.env`` files are the command line's business.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from standart import setting_kinds as kinds
+from standart.errors import ConfigurationError
+from standart.setting_kinds import Kind, Network, RateLimit
+from standart.setting_sources import DATA_DIR, DATABASE, DEFAULT_DATA_DIR, find
+
+MASK = "********"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What people need to know of one setting; ``secret`` ones are never shown."""
+
+    variable: str
+    kind: Kind[Any]
+    help: str
+    secret: bool = False
+
+
+def _about(
+    variable: str, kind: Kind[Any], help: str, *, secret: bool = False
+) -> dict[str, Setting]:
+    return {"setting": Setting(variable, kind, help, secret)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. Durations are in seconds."""
+
+    database_url: str = field(
+        repr=False,
+        metadata=_about(
+            DATABASE,
+            kinds.DATABASE_URL,
+            "PostgreSQL 15 or newer, with the role of the application. Not needed beside a "
+            "running `standart up`.",
+            secret=True,
+        ),
+    )
+    migration_database_url: str = field(
+        default="",
+        repr=False,
+        metadata=_about(
+            "STANDART_MIGRATION_DATABASE_URL",
+            kinds.DATABASE_URL,
+            "The same database with the role that owns the tables; `standart migrate` uses it.",
+            secret=True,
+        ),
+    )
+    redis_url: str = field(
+        default="redis://127.0.0.1:6379/0",
+        repr=False,
+        metadata=_about(
+            "REDIS_URL",
+            kinds.REDIS_URL,
+            "Broker of the background tasks (Redis or Valkey); nothing is lost with it.",
+            secret=True,
+        ),
+    )
+    secret_key: str = field(
+        repr=False,
+        metadata=_about(
+            "SECRET_KEY",
+            kinds.SECRET,
+            "Signs cookies and form tokens of the panel; the same for all processes.",
+            secret=True,
+        ),
+    )
+    encryption_keys: str = field(
+        repr=False,
+        metadata=_about(
+            "STANDART_ENCRYPTION_KEYS",
+            kinds.KEYS,
+            "Key ring that seals webhook secrets and kept answers in the database. Put a new "
+            "key in front and keep the old ones.",
+            secret=True,
+        ),
+    )
+    transaction_ttl_seconds: int = field(
+        default=900,
+        metadata=_about(
+            "STANDART_TRANSACTION_TTL_SECONDS",
+            kinds.whole(1, 31_536_000),
+            "Seconds until a new transaction expires.",
+        ),
+    )
+    expiry_sweep_seconds: int = field(
+        default=5,
+        metadata=_about(
+            "STANDART_EXPIRY_SWEEP_SECONDS",
+            kinds.whole(1, 3600),
+            "Seconds between two sweeps that record overdue transactions as expired.",
+        ),
+    )
+    default_currency: str = field(
+        default="RUB",
+        metadata=_about("STANDART_DEFAULT_CURRENCY", kinds.CURRENCY, "Currency of a new merchant."),
+    )
+    default_locale: str = field(
+        default="ru",
+        metadata=_about(
+            "STANDART_DEFAULT_LOCALE",
+            kinds.choice("ru", "en"),
+            "Language of the panel where the browser names neither.",
+        ),
+    )
+    webhook_allowed_networks: tuple[Network, ...] = field(
+        default=(),
+        metadata=_about(
+            "STANDART_WEBHOOK_ALLOWED_NETWORKS",
+            kinds.NETWORKS,
+            "Networks that webhooks may reach although they are not public, on any port. For "
+            "development and tests.",
+        ),
+    )
+    webhook_allow_http: bool = field(
+        default=False,
+        metadata=_about(
+            "STANDART_WEBHOOK_ALLOW_HTTP",
+            kinds.YES_NO,
+            "Whether webhook URLs may be http, on ports 80 and 8080 as well.",
+        ),
+    )
+    webhook_retry_schedule: tuple[int, ...] = field(
+        default=(5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400),
+        metadata=_about(
+            "STANDART_WEBHOOK_RETRY_SCHEDULE",
+            kinds.SCHEDULE,
+            "Seconds from each failed try to the next, ±20 %; after the last one a delivery "
+            "is dead until it is replayed.",
+        ),
+    )
+    trusted_hosts: tuple[str, ...] = field(
+        default=("localhost", "127.0.0.1", "::1"),
+        metadata=_about(
+            "STANDART_TRUSTED_HOSTS",
+            kinds.HOSTS,
+            "Values of the Host header that are answered; `standart up` and `standart serve` "
+            "add their `--host`.",
+        ),
+    )
+    metrics_port: int | None = field(
+        default=None,
+        metadata=_about(
+            "STANDART_METRICS_PORT", kinds.PORT, "Loopback port of the Prometheus metrics."
+        ),
+    )
+    rate_limit: RateLimit | None = field(
+        default=None,
+        metadata=_about(
+            "STANDART_RATE_LIMIT",
+            kinds.RATE_LIMIT,
+            "Requests that one API key may make, 0 for no limit. Logins are always throttled.",
+        ),
+    )
+    proxy_hops: int = field(
+        default=0,
+        metadata=_about(
+            "STANDART_PROXY_HOPS",
+            kinds.whole(0, 10),
+            "Reverse proxies in front whose X-Forwarded-* headers are believed.",
+        ),
+    )
+    data_dir: Path = field(
+        default=DEFAULT_DATA_DIR,
+        metadata=_about(
+            DATA_DIR,
+            kinds.FOLDER,
+            "Folder of `standart up`: embedded engines, generated secrets, sockets.",
+        ),
+    )
+    database_pool_size: int = field(
+        default=8,
+        metadata=_about(
+            "STANDART_DATABASE_POOL_SIZE",
+            kinds.whole(1, 100),
+            "Database connections that one process keeps open.",
+        ),
+    )
+    session_idle_seconds: int = field(
+        default=900,
+        metadata=_about(
+            "STANDART_SESSION_IDLE_SECONDS",
+            kinds.whole(60, 86_400),
+            "Seconds without a request after which a login of the panel ends.",
+        ),
+    )
+    session_lifetime_seconds: int = field(
+        default=43_200,
+        metadata=_about(
+            "STANDART_SESSION_LIFETIME_SECONDS",
+            kinds.whole(60, 604_800),
+            "Seconds after which a login of the panel ends in any case.",
+        ),
+    )
+    api_docs: bool = field(
+        default=True,
+        metadata=_about(
+            "STANDART_API_DOCS",
+            kinds.YES_NO,
+            "Whether `/apidocs/` and `/apispec.json` are served.",
+        ),
+    )
+    log_format: str = field(
+        default="auto",
+        metadata=_about(
+            "STANDART_LOG_FORMAT",
+            kinds.choice("auto", "text", "json"),
+            "Form of log lines; auto means text on a terminal and JSON elsewhere.",
+        ),
+    )
+    log_level: str = field(
+        default="INFO",
+        metadata=_about(
+            "STANDART_LOG_LEVEL",
+            kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+            "The least severe log lines that are written.",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if not self.migration_database_url:
+            object.__setattr__(self, "migration_database_url", self.database_url)
+
+    @property
+    def broker_url(self) -> str:
+        """``redis_url`` in the form that Celery's transport reads."""
+        return kinds.broker_url(self.redis_url)
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str] | None = None, *, require_secrets: bool = True
+    ) -> Settings:
+        """Read and check all settings, from ``os.environ`` unless ``environ`` is given.
+
+        Without ``require_secrets`` the absent ones of ``SECRET_KEY`` and
+        ``STANDART_ENCRYPTION_KEYS`` are empty: some commands need a database only.
+
+        Raises:
+            ConfigurationError: a setting is missing or makes no sense.
+        """
+        found = find(os.environ if environ is None else environ, VARIABLES)
+        values: dict[str, Any] = {}
+        for name, setting in SETTINGS.items():
+            if setting.variable in found:
+                values[name] = setting.kind.read(setting.variable, found[setting.variable].text)
+            elif name in _SECRETS and not require_secrets:
+                values[name] = ""
+            elif name in _REQUIRED:
+                raise ConfigurationError(
+                    setting.variable,
+                    "is not set",
+                    f"Set it to {setting.kind.form}; `standart up` needs no settings",
+                )
+        return cls(**values)
+
+
+SETTINGS: Mapping[str, Setting] = {item.name: item.metadata["setting"] for item in fields(Settings)}
+"""Name of the field of ``Settings`` → its description, in the order of the table."""
+
+_SECRETS = frozenset({"secret_key", "encryption_keys"})
+_REQUIRED = _SECRETS | {"database_url"}
+
+VARIABLES = tuple(setting.variable for setting in SETTINGS.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One setting as ``standart settings`` shows it; ``value`` is masked where secret."""
+
+    variable: str
+    value: str
+    source: str
+    default: str
+    help: str
+
+
+def describe(environ: Mapping[str, str] | None = None) -> list[Row]:
+    """Return a row for each setting, ``source`` being ``default`` or ``missing`` if unset.
+
+    Values are shown as they were written, so that a wrong one can be seen as well.
+
+    Raises:
+        ConfigurationError: a variable is set twice, or a file cannot be read.
+    """
+    found = find(os.environ if environ is None else environ, VARIABLES)
+    rows = []
+    for name, setting in SETTINGS.items():
+        default = default_text(name)
+        hit = found.get(setting.variable)
+        if hit is not None:
+            value, source = (_masked(hit.text) if setting.secret else hit.text), hit.source
+        else:
+            value, source = default, "missing" if name in _REQUIRED else "default"
+        rows.append(Row(setting.variable, value, source, default, setting.help))
+    return rows
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return the ``STANDART_*`` variables that no setting reads: typing errors, mostly."""
+    known = {name + suffix for name in VARIABLES for suffix in ("", "_FILE")}
+    given = os.environ if environ is None else environ
+    return sorted(name for name in given if name.startswith("STANDART_") and name not in known)
+
+
+def default_text(name: str) -> str:
+    """Return the default of the field ``name`` as one would write it, ``""`` without one."""
+    default = next(item.default for item in fields(Settings) if item.name == name)
+    if default is MISSING or default is None:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return str(default)
+
+
+def _masked(text: str) -> str:
+    """Return what may be shown of a secret: of a URL all but login and parameters."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return MASK
+    place = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{MASK}@{place[2]}" if place[1] else f"{scheme}://{place[2]}"
+
+
+if __name__ == "__main__":
+    from standart.setting_docs import main
+
+    sys.exit(main(sys.argv[1:]))

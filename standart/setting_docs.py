@@ -1,0 +1,87 @@
+"""Writes ``docs/configuration.md`` and ``.env.example`` from the table of settings.
+
+``python -m standart.config [--env-example] [--check FILE]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from standart.config import SETTINGS, default_text
+from standart.setting_sources import DATABASE, ENVIRONMENT_FILE
+
+_INTRODUCTION = f"""\
+# Configuration
+
+<!-- Made by `python -m standart.config`; change the table in standart/config.py instead. -->
+
+Settings come from the environment; in development the command line reads `.env` as well.
+
+- Each `NAME` can also be given as `NAME_FILE`, the path of a file that holds the value. Setting
+  both is refused.
+- An empty value counts as absent.
+- Where `{DATABASE}` is absent, what is not set is read from `{ENVIRONMENT_FILE}` in the data
+  folder, which a running `standart up` leaves there. So every command finds its engines.
+- A value that makes no sense is refused at start, with one line that names the variable and the
+  remedy.
+
+`standart settings` prints all of them with source and default, secrets masked.
+
+"""
+
+_OWN_WORDS = {
+    "database_url": "required",
+    "migration_database_url": f"the value of `{DATABASE}`",
+    "secret_key": "required",
+    "encryption_keys": "required",
+    "metrics_port": "off",
+    "rate_limit": "off",
+    "webhook_allowed_networks": "none",
+}
+
+
+def markdown() -> str:
+    """Return ``docs/configuration.md``: one section for each setting."""
+    sections = []
+    for name, setting in SETTINGS.items():
+        default = _OWN_WORDS.get(name) or f"`{default_text(name)}`"
+        form = setting.kind.form
+        sections.append(
+            f"## {setting.variable}\n\n{setting.help}\n\n- Value: {form}\n- Default: {default}\n"
+        )
+    return _INTRODUCTION + "\n".join(sections)
+
+
+def env_example() -> str:
+    """Return ``.env.example``: what is required is empty, the rest a comment."""
+    blocks = ["# Copy to .env and fill in; docs/configuration.md explains each setting.\n"]
+    for name, setting in SETTINGS.items():
+        required = _OWN_WORDS.get(name) == "required"
+        lines = textwrap.wrap(f"{setting.help} Value: {setting.kind.form}.", 96)
+        assignment = f"{setting.variable}={default_text(name)}"
+        comment = "".join(f"# {line}\n" for line in lines)
+        blocks.append(f"{comment}{'' if required else '# '}{assignment}\n")
+    return "\n".join(blocks)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print a document, or with ``--check`` return 1 where a file differs from it."""
+    parser = argparse.ArgumentParser(prog="python -m standart.config")
+    parser.add_argument("--env-example", action="store_true", help="write .env.example instead")
+    parser.add_argument("--check", type=Path, metavar="FILE", help="compare, exit 1 when stale")
+    options = parser.parse_args(arguments)
+    text = env_example() if options.env_example else markdown()
+    if options.check is None:
+        sys.stdout.write(text)
+        return 0
+    if options.check.is_file() and options.check.read_text(encoding="utf-8") == text:
+        return 0
+    flag = " --env-example" if options.env_example else ""
+    sys.stderr.write(
+        f"{options.check} is stale: python -m standart.config{flag} > {options.check}\n"
+    )
+    return 1
