@@ -122,7 +122,9 @@ def watch(engine: Engine) -> None:
 
 
 def _refuse_dead_socket(
-    connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    connection: DBAPIConnection,
+    record: ConnectionPoolEntry,
+    proxy: PoolProxiedConnection,
 ) -> None:
     poller = poll_module.poll()
     poller.register(connection.fileno(), poll_module.POLLIN)

@@ -151,7 +151,8 @@ class Transaction(Base):
         CheckConstraint("currency ~ '^[A-Z]{3,5}$'", name="currency_code"),
         CheckConstraint("commission_rate BETWEEN 0 AND 1", name="commission_rate_range"),
         CheckConstraint(
-            "commission = least(amount, round(amount * commission_rate))", name="commission_rule"
+            "commission = least(amount, round(amount * commission_rate))",
+            name="commission_rule",
         ),
         CheckConstraint("expires_at > created_at", name="expires_after_creation"),
         CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished_when_ended"),
@@ -193,7 +194,8 @@ class Transaction(Base):
     commission_rate: Mapped[Decimal] = mapped_column(Numeric(7, 6))
     currency: Mapped[str] = mapped_column(Text)
     status: Mapped[TransactionStatus] = mapped_column(
-        text_enum(TransactionStatus, "status"), server_default=TransactionStatus.PENDING.value
+        text_enum(TransactionStatus, "status"),
+        server_default=TransactionStatus.PENDING.value,
     )
     reference: Mapped[str | None] = mapped_column(Text)
     description: Mapped[str | None] = mapped_column(Text)
@@ -264,7 +266,8 @@ class Journal(Base):
             ondelete="RESTRICT",
         ),
         CheckConstraint(
-            "(kind = 'settlement') = (transaction_id IS NOT NULL)", name="settles_a_transaction"
+            "(kind = 'settlement') = (transaction_id IS NOT NULL)",
+            name="settles_a_transaction",
         ),
         Index(
             "uq_journals_settlement",
@@ -289,7 +292,9 @@ class Entry(Base):
     __table_args__ = (
         PrimaryKeyConstraint("user_id", "journal_id", "line"),
         ForeignKeyConstraint(
-            ["user_id", "journal_id"], ["journals.user_id", "journals.id"], ondelete="RESTRICT"
+            ["user_id", "journal_id"],
+            ["journals.user_id", "journals.id"],
+            ondelete="RESTRICT",
         ),
         CheckConstraint("amount <> 0", name="amount_not_zero"),
         CheckConstraint("line > 0", name="line_positive"),
@@ -309,6 +314,7 @@ class Event(Base):
     __tablename__ = "events"
     __table_args__ = (
         PrimaryKeyConstraint("user_id", "id"),
+        UniqueConstraint("id"),
         UniqueConstraint("user_id", "transaction_id", "type"),
         ForeignKeyConstraint(
             ["user_id", "transaction_id"],
@@ -335,11 +341,14 @@ class Delivery(Base):
         PrimaryKeyConstraint("user_id", "id"),
         UniqueConstraint("user_id", "event_id"),
         ForeignKeyConstraint(
-            ["user_id", "event_id"], ["events.user_id", "events.id"], ondelete="RESTRICT"
+            ["user_id", "event_id"],
+            ["events.user_id", "events.id"],
+            ondelete="RESTRICT",
         ),
         CheckConstraint("attempt_count >= 0", name="attempt_count_not_negative"),
         CheckConstraint(
-            "(state = 'waiting') = (next_attempt_at IS NOT NULL)", name="due_while_waiting"
+            "(state = 'waiting') = (next_attempt_at IS NOT NULL)",
+            name="due_while_waiting",
         ),
         Index(
             "ix_deliveries_due",

@@ -82,11 +82,11 @@ def check_server(connection: Connection) -> None:
     Raises:
         ConfigurationError: names the version found and the one needed.
     """
-    version = connection.dialect.server_version_info or (0,)
-    if version[0] < MINIMUM_SERVER:
+    version = connection.scalar(text("SELECT current_setting('server_version_num')::int")) // 10_000
+    if version < MINIMUM_SERVER:
         raise ConfigurationError(
             "DATABASE_URL",
-            f"the server is PostgreSQL {version[0]}",
+            f"the server is PostgreSQL {version}",
             f"Standart needs {MINIMUM_SERVER} or newer; point it at a newer server.",
         )
 
@@ -104,9 +104,7 @@ def upgrade(engine: Engine, application_url: str, revision: str = "head") -> Non
         check_server(connection)
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(
-            text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK}
-        )
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
         # Waiting for the lock of a busy table would make every later reader wait behind us.
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
         command.upgrade(config_for(connection), revision)

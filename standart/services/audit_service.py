@@ -39,8 +39,10 @@ def history(session: Session, object_type: str, object_id: UUID | str) -> list[A
     """Return what happened to one object, oldest first."""
     query = (
         select(AuditRecord)
-        .where(AuditRecord.object_type == object_type, AuditRecord.object_id == str(object_id))
+        .where(
+            AuditRecord.object_type == object_type,
+            AuditRecord.object_id == str(object_id),
+        )
         .order_by(AuditRecord.id)
     )
     return list(session.scalars(query))
-

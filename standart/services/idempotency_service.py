@@ -94,9 +94,7 @@ def replay(connection: Connection, user_id: UUID, claim: IdempotencyClaim) -> An
             raise IdempotencyKeyInFlight(retry_after=1)
         return None
     if row.fingerprint != claim.fingerprint:
-        raise IdempotencyKeyReused.of(
-            "Idempotency-Key", "This key was used with another request."
-        )
+        raise IdempotencyKeyReused.of("Idempotency-Key", "This key was used with another request.")
     return Answer(row.status, row.body, replayed=True)
 
 

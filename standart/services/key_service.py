@@ -33,9 +33,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH = 43  # base 62 digits of 256 bits
 _CHECKSUM_LENGTH = 6  # base 62 digits of 32 bits
 _SHOWN_LENGTH = len(PREFIX) + 8
-_FORM = re.compile(
-    rf"{PREFIX}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII
-)
+_FORM = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +129,7 @@ def create_key(
     )
     session.add(key)
     session.flush()
-    audit_service.record(
-        session, actor, "api_key.created", "user", user.id, after=_describe(key)
-    )
+    audit_service.record(session, actor, "api_key.created", "user", user.id, after=_describe(key))
     return key, plain
 
 

@@ -21,7 +21,13 @@ from sqlalchemy.exc import IntegrityError
 from standart import money
 from standart.clock import new_id
 from standart.db import constraint_name
-from standart.errors import IdConflict, InvalidInput, NotFound, Unauthenticated, Unavailable
+from standart.errors import (
+    IdConflict,
+    InvalidInput,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from standart.models import Scope
 from standart.services import idempotency_service, key_service
 from standart.services import transaction_sql as sql
@@ -92,7 +98,15 @@ def create(
         owner_id, amount = _terms(connection, actor, new)
         return _same_again(connection, owner_id, amount, new) if new.id else None
 
-    return _act(connection, sql.CREATE[claim is not None], parameters, explain, 201, digest, claim)
+    return _act(
+        connection,
+        sql.CREATE[claim is not None],
+        parameters,
+        explain,
+        201,
+        digest,
+        claim,
+    )
 
 
 def confirm(
@@ -135,7 +149,10 @@ def cancel(
 
 
 def check(
-    connection: Connection, caller: KeyDigest | Actor, origin: Origin, transaction_id: UUID
+    connection: Connection,
+    caller: KeyDigest | Actor,
+    origin: Origin,
+    transaction_id: UUID,
 ) -> Answer:
     """Return one transaction as its owner or an admin sees it.
 
@@ -143,7 +160,11 @@ def check(
         NotFound: unknown, or somebody else's, in the same words.
     """
     if isinstance(caller, KeyDigest):
-        parameters = {"digest": caller.value, "scope": Scope.READ.value, "id": transaction_id}
+        parameters = {
+            "digest": caller.value,
+            "scope": Scope.READ.value,
+            "id": transaction_id,
+        }
         row = connection.execute(sql.READ_ONE_BY_KEY, parameters).one_or_none()
         if row is not None and not row.unswept:
             return Answer(200, row.body)
@@ -194,7 +215,11 @@ def list_transactions(
     if created_to is not None:
         add("t.created_at < :created_to", created_to=created_to)
     if after is not None:
-        add("(t.created_at, t.id) < (:after_at, :after_id)", after_at=after[0], after_id=after[1])
+        add(
+            "(t.created_at, t.id) < (:after_at, :after_id)",
+            after_at=after[0],
+            after_id=after[1],
+        )
     rows = connection.execute(sql.read_many(conditions), parameters)
     return [(row.body, row.created_at, row.id) for row in rows]
 
@@ -291,9 +316,7 @@ def _caller(
 _OWNER = text("SELECT id, currency, active FROM users WHERE id = :user_id")
 
 
-def _terms(
-    connection: Connection, actor: Actor, new: NewTransaction
-) -> tuple[UUID, money.Money]:
+def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[UUID, money.Money]:
     """Return whose transaction it shall be and its exact amount, or say what is wrong."""
     if actor.is_admin and new.user_id is None:
         raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
@@ -371,7 +394,8 @@ def _settle(
         body = _read_settled(connection, actor, transaction_id)
         status = TransactionStatus(msgspec.json.decode(body)["status"])
         if target_of(status, action) is not status:
-            return _still_pending(connection, actor)
+            _require_active(connection, actor)
+            return None
         return Answer(200, body)
 
     return _act(connection, statement, parameters, explain, 200, caller, claim)
@@ -380,8 +404,8 @@ def _settle(
 _ACTIVE_ADMIN = text("SELECT true FROM users WHERE id = :id AND active AND role = 'admin'")
 
 
-def _still_pending(connection: Connection, actor: Actor) -> None:
-    """A pending one that was not written: the caller lost its rights, or just try again."""
+def _require_active(connection: Connection, actor: Actor) -> None:
+    """Refuse an admin who lost the rights since the login was checked."""
     if actor.is_admin and not connection.scalar(_ACTIVE_ADMIN, {"id": actor.user_id}):
         raise Unauthenticated("This login is not active any more.")
 

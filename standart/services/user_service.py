@@ -1,0 +1,367 @@
+"""Users: merchants and operators, their passwords and logins.
+
+Passwords are hashed with argon2id (19 MiB, 2 passes, 1 lane: the OWASP minimum of 2023).
+Failed logins are counted in the database, by name and by address, so that every process
+throttles alike.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from functools import cache
+from typing import Any, Final
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from standart import money
+from standart.clock import new_id, now
+from standart.db import constraint_name
+from standart.encryption import Keyring
+from standart.errors import (
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    UserHasHistory,
+)
+from standart.models import (
+    Account,
+    ApiKey,
+    IdempotencyKey,
+    LoginFailure,
+    PanelSession,
+    Role,
+    Transaction,
+    User,
+)
+from standart.services import audit_service
+from standart.services.access import Actor
+from standart.webhooks import signing
+
+MINIMUM_PASSWORD: Final = 12
+MAXIMUM_PASSWORD: Final = 1024
+SECRET_OVERLAP: Final = timedelta(hours=24)
+
+# PCI DSS 8.3.4: at most ten tries, then at least half an hour.
+FAILURES_PER_NAME: Final = 10
+FAILURES_PER_ADDRESS: Final = 50
+FAILURE_WINDOW: Final = timedelta(minutes=30)
+
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+@cache
+def _hash_of_nobody() -> str:
+    """Checked when the name is unknown, so that it takes as long as a wrong password."""
+    return _HASHER.hash("nobody has this password")
+
+
+class _Unset:
+    """Marks a field that an update leaves as it is; ``None`` is a value of its own."""
+
+
+UNSET: Final = _Unset()
+
+
+def create_user(
+    session: Session,
+    actor: Actor,
+    keyring: Keyring,
+    *,
+    name: str,
+    currency: str,
+    role: Role = Role.REGULAR,
+    commission_rate: Decimal = Decimal(0),
+    webhook_url: str | None = None,
+    password: str | None = None,
+) -> tuple[User, str]:
+    """Add a user; return it with its webhook secret in plain text.
+
+    ``webhook_url`` must have passed ``webhooks.addresses.parse_url``. Without a password
+    the user cannot log in to the panel.
+
+    Raises:
+        NameTaken: the name is in use, in whatever case.
+        InvalidInput: name, currency or password is not acceptable.
+    """
+    money.digits_of(currency)
+    secret = signing.new_secret()
+    user_id = new_id()
+    user = User(
+        id=user_id,
+        name=_valid_name(name),
+        role=role,
+        active=True,
+        commission_rate=commission_rate,
+        currency=currency,
+        webhook_url=webhook_url,
+        webhook_secret=keyring.encrypt(secret.encode(), _context(user_id)),
+        password_hash=None if password is None else hash_password(password),
+    )
+    session.add(user)
+    _flush_name(session)
+    audit_service.record(session, actor, "user.created", "user", user.id, after=describe(user))
+    return user, secret
+
+
+def update_user(
+    session: Session,
+    actor: Actor,
+    user: User,
+    *,
+    name: str | _Unset = UNSET,
+    role: Role | _Unset = UNSET,
+    active: bool | _Unset = UNSET,
+    commission_rate: Decimal | _Unset = UNSET,
+    currency: str | _Unset = UNSET,
+    webhook_url: str | _Unset | None = UNSET,
+    password: str | _Unset = UNSET,
+) -> None:
+    """Change the given fields; a new rate counts for later transactions only.
+
+    A change of role, password or activity ends the user's panel sessions; a saved webhook
+    URL is called again after a receiver's 410. Keys of a user that is no admin any more
+    lose the scope ``confirm`` at once.
+
+    Raises:
+        NameTaken, InvalidInput: as in ``create_user``.
+        InvalidInput: the last active admin would lose its rights.
+    """
+    before = describe(user)
+    loses_rights = (role is Role.REGULAR and user.role is Role.ADMIN) or active is False
+    if loses_rights:
+        _keep_an_admin(session, user)
+    if not isinstance(name, _Unset):
+        user.name = _valid_name(name)
+    if not isinstance(currency, _Unset):
+        money.digits_of(currency)
+        user.currency = currency
+    if not isinstance(commission_rate, _Unset):
+        user.commission_rate = commission_rate
+    if not isinstance(webhook_url, _Unset):
+        user.webhook_url = webhook_url
+        user.webhook_stopped_at = None
+    ends_sessions = False
+    if not isinstance(role, _Unset) and role is not user.role:
+        user.role = role
+        _drop_confirm_scope(session, user)
+        ends_sessions = True
+    if not isinstance(active, _Unset) and active is not user.active:
+        user.active = active
+        ends_sessions = True
+    if not isinstance(password, _Unset):
+        user.password_hash = hash_password(password)
+        ends_sessions = True
+    _flush_name(session)
+    if ends_sessions:
+        session.execute(delete(PanelSession).where(PanelSession.user_id == user.id))
+    after = describe(user)
+    if not isinstance(password, _Unset):
+        after["password"] = "changed"
+    audit_service.record(
+        session, actor, "user.updated", "user", user.id, before=before, after=after
+    )
+
+
+def delete_user(session: Session, actor: Actor, user: User) -> None:
+    """Delete a user that never had a transaction.
+
+    Raises:
+        UserHasHistory: there are transactions; deactivate the user instead.
+        InvalidInput: it is the last active admin.
+    """
+    if session.scalar(select(select(Transaction.id).filter_by(user_id=user.id).exists())):
+        raise UserHasHistory
+    _keep_an_admin(session, user)
+    before = describe(user)
+    for table in (ApiKey, PanelSession, IdempotencyKey, Account):
+        session.execute(delete(table).where(table.user_id == user.id))
+    session.delete(user)
+    session.flush()
+    audit_service.record(session, actor, "user.deleted", "user", user.id, before=before)
+
+
+def get_user(session: Session, user_id: UUID) -> User:
+    """Return the user of this id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    user = session.get(User, user_id)
+    if user is None:
+        raise NotFound("There is no such user.")
+    return user
+
+
+def find_user(session: Session, name: str) -> User | None:
+    """Return the user of this name, in whatever case, or ``None``."""
+    return session.scalar(select(User).where(func.lower(User.name) == func.lower(name)))
+
+
+def list_users(session: Session) -> list[User]:
+    """Return all users by name."""
+    return list(session.scalars(select(User).order_by(func.lower(User.name))))
+
+
+def webhook_secret(keyring: Keyring, user: User) -> str:
+    """Return the user's webhook secret in plain text."""
+    return keyring.decrypt(user.webhook_secret, _context(user.id)).decode()
+
+
+def webhook_secrets(
+    keyring: Keyring, user_id: UUID, current: bytes, previous: bytes | None
+) -> list[str]:
+    """Unseal the secrets that sign: the present one, and the former while both are valid."""
+    sealed = [current] if previous is None else [current, previous]
+    return [keyring.decrypt(box, _context(user_id)).decode() for box in sealed]
+
+
+def rotate_webhook_secret(session: Session, actor: Actor, keyring: Keyring, user: User) -> str:
+    """Give the user a new webhook secret; for 24 h both sign. Returns the plain text."""
+    secret = signing.new_secret()
+    user.previous_webhook_secret = user.webhook_secret
+    user.previous_secret_until = now() + SECRET_OVERLAP
+    user.webhook_secret = keyring.encrypt(secret.encode(), _context(user.id))
+    session.flush()
+    audit_service.record(session, actor, "user.webhook_secret_rotated", "user", user.id)
+    return secret
+
+
+def hash_password(password: str) -> str:
+    """Return the argon2id hash of a password.
+
+    Raises:
+        InvalidInput: shorter than 12 or longer than 1024 characters, or not valid text.
+    """
+    if not MINIMUM_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
+        raise InvalidInput.of(
+            "password",
+            f"must have {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD} characters",
+        )
+    try:
+        return _HASHER.hash(password)
+    except UnicodeEncodeError:
+        raise InvalidInput.of("password", "must be valid text") from None
+
+
+def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
+    """Return the user of a right name and password.
+
+    A wrong one is counted and must be committed by the caller too: open the unit of work
+    so that ``Unauthenticated`` does not roll the count back.
+
+    Raises:
+        TooManyRequests: too many failures lately for this name or from this address.
+        Unauthenticated: unknown name, wrong password, no password or deactivated, all in
+            the same words and time.
+    """
+    if _failures(session, name, ip):
+        raise TooManyRequests(
+            "Too many failed logins; try again later.",
+            retry_after=int(FAILURE_WINDOW.total_seconds()),
+        )
+    user = find_user(session, name) if len(name) <= 128 and "\0" not in name else None
+    known_hash = user.password_hash if user else None
+    matches = _matches(known_hash or _hash_of_nobody(), password)
+    if user is None or not user.active or known_hash is None or not matches:
+        session.execute(insert(LoginFailure).values(name=_failure_name(name), ip=ip))
+        raise Unauthenticated("Wrong name or password.")
+    if _HASHER.check_needs_rehash(known_hash):
+        user.password_hash = _HASHER.hash(password)
+    session.execute(delete(LoginFailure).where(LoginFailure.name == _failure_name(name)))
+    return user
+
+
+def purge_login_failures(session: Session) -> int:
+    """Forget failures that count no more; return how many."""
+    aged = LoginFailure.created_at < func.clock_timestamp() - literal(FAILURE_WINDOW)
+    return len(session.execute(delete(LoginFailure).where(aged).returning(LoginFailure.id)).all())
+
+
+def describe(user: User) -> dict[str, Any]:
+    """What the audit log keeps of a user: no secret, no hash."""
+    return {
+        "name": user.name,
+        "role": user.role.value,
+        "active": user.active,
+        "commission_rate": money.format_rate(Decimal(user.commission_rate)),
+        "currency": user.currency,
+        "webhook_url": user.webhook_url,
+    }
+
+
+def _context(user_id: UUID) -> bytes:
+    return b"webhook_secret:" + user_id.bytes
+
+
+def _valid_name(name: str) -> str:
+    stripped = name.strip()
+    if not 1 <= len(stripped) <= 128 or not stripped.isprintable():
+        raise InvalidInput.of("name", "must have 1 to 128 printable characters")
+    return stripped
+
+
+def _flush_name(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if constraint_name(error) == "uq_users_name":
+            raise NameTaken from None
+        raise
+
+
+def _keep_an_admin(session: Session, user: User) -> None:
+    """Refuse to take the rights of the last active admin: nobody could give them back."""
+    if user.role is not Role.ADMIN or not user.active:
+        return
+    # Locked, so that two admins cannot remove each other at the same time.
+    admins = select(User.id).where(User.role == Role.ADMIN, User.active).order_by(User.id)
+    if set(session.scalars(admins.with_for_update())) <= {user.id}:
+        raise InvalidInput.of("role", "The last active admin must stay one.")
+
+
+def _drop_confirm_scope(session: Session, user: User) -> None:
+    if user.role is Role.ADMIN:
+        return
+    for key in session.scalars(select(ApiKey).where(ApiKey.user_id == user.id)):
+        remaining = [scope for scope in key.scopes if scope != "confirm"]
+        if remaining:
+            key.scopes = remaining
+        else:
+            key.revoked_at = key.revoked_at or now()
+
+
+def _matches(password_hash: str, password: str) -> bool:
+    if len(password) > MAXIMUM_PASSWORD:
+        return False
+    try:
+        return bool(_HASHER.verify(password_hash, password))
+    except (VerifyMismatchError, InvalidHashError, UnicodeEncodeError):
+        return False
+
+
+def _failure_name(name: str) -> str:
+    return name[:128].replace("\0", "").lower()
+
+
+def _failures(session: Session, name: str, ip: str) -> bool:
+    """Whether this name from this address, or this address alone, has used up its tries.
+
+    A name is throttled for one address only: others cannot lock its owner out.
+    """
+    recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
+    from_here = LoginFailure.ip == ip
+    counts = session.execute(
+        select(
+            func.count().filter(LoginFailure.name == _failure_name(name)),
+            func.count(),
+        ).where(recent, from_here)
+    ).one()
+    return bool(counts[0] >= FAILURES_PER_NAME or counts[1] >= FAILURES_PER_ADDRESS)

@@ -1,0 +1,297 @@
+"""Webhooks: what is due, who sends it, what came of it. The database is the truth.
+
+A worker claims due deliveries with a lease, commits, sends, and records. A worker that
+dies leaves a lease that ends; the next sweep finds the delivery again. So delivery is at
+least once, always with the same event id and body.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from standart import __version__
+from standart.clock import new_id, timestamp
+from standart.encryption import Keyring
+from standart.errors import NotFound
+from standart.models import Scope
+from standart.services import user_service
+from standart.services.access import Actor
+from standart.services.wire import rfc3339
+from standart.webhooks import signing
+
+LEASE_SECONDS: Final = 30
+JITTER: Final = 0.2
+LONGEST_RETRY_AFTER: Final = 86_400
+GONE: Final = 410
+KEPT_CHARACTERS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedDelivery:
+    """A delivery that this worker may try once before the lease ends."""
+
+    user_id: UUID
+    id: UUID
+    event_id: UUID
+    lease: UUID
+    attempt: int
+    url: str
+    body: bytes
+    secrets: tuple[str, ...]
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of a try now, signed by Standard Webhooks."""
+        moment = timestamp()
+        return {
+            "content-type": "application/json",
+            "user-agent": f"Standart/{__version__}",
+            "webhook-id": str(self.event_id),
+            "webhook-timestamp": str(moment),
+            "webhook-signature": signing.sign(self.secrets, str(self.event_id), moment, self.body),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """What came of a try; ``retry_after`` in seconds, ``duration_ms`` in milliseconds."""
+
+    outcome: str
+    status_code: int | None
+    excerpt: str
+    error: str
+    duration_ms: int
+    retry_after: int | None = None
+
+
+# The lease is the due time itself, moved behind its end: whatever happens to the worker,
+# the delivery is due again then. A deactivated or stopped receiver is not called.
+_CLAIM = text(
+    """
+    WITH due AS MATERIALIZED (
+        SELECT d.user_id, d.id FROM deliveries d
+        WHERE d.state = 'waiting' AND d.next_attempt_at <= clock_timestamp()
+        ORDER BY d.next_attempt_at LIMIT :batch
+        FOR UPDATE OF d SKIP LOCKED
+    ),
+    orphaned AS (
+        UPDATE deliveries d
+        SET state = 'dead', next_attempt_at = NULL, lease = NULL
+        FROM due JOIN users u ON u.id = due.user_id
+        WHERE d.user_id = due.user_id AND d.id = due.id
+          AND (u.webhook_url IS NULL OR u.webhook_stopped_at IS NOT NULL)
+    ),
+    leased AS (
+        UPDATE deliveries d
+        SET lease = :lease, attempt_count = d.attempt_count + 1,
+            next_attempt_at = clock_timestamp() + make_interval(secs => :lease_seconds)
+        FROM due JOIN users u ON u.id = due.user_id
+        WHERE d.user_id = due.user_id AND d.id = due.id
+          AND u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL
+        RETURNING d.user_id, d.id, d.event_id, d.attempt_count
+    )
+    SELECT l.user_id, l.id, l.event_id, l.attempt_count, u.webhook_url AS url, v.payload,
+        u.webhook_secret AS secret,
+        CASE WHEN u.previous_secret_until > clock_timestamp()
+            THEN u.previous_webhook_secret END AS previous_secret
+    FROM leased l
+    JOIN users u ON u.id = l.user_id
+    JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id
+    """
+)
+
+# Only the holder of the lease records: a result that comes after the lease has ended and
+# another worker took over is dropped.
+_RECORD = text(
+    """
+    WITH mine AS (
+        UPDATE deliveries d
+        SET state = :state, lease = NULL,
+            delivered_at = CASE WHEN :state = 'delivered' THEN clock_timestamp() END,
+            next_attempt_at = CASE WHEN :state = 'waiting'
+                THEN clock_timestamp() + make_interval(secs => :delay) END
+        WHERE d.user_id = :user_id AND d.id = :id AND d.lease = :lease
+        RETURNING d.user_id, d.id, d.attempt_count
+    ),
+    stopped AS (
+        UPDATE users u SET webhook_stopped_at = clock_timestamp()
+        FROM mine WHERE u.id = mine.user_id AND :stop AND u.webhook_url = :url
+    )
+    INSERT INTO attempts (user_id, delivery_id, number, url, outcome, status_code, excerpt,
+        error, duration_ms)
+    SELECT user_id, id, attempt_count, :url, :outcome, :status_code, :excerpt, :error,
+        :duration_ms
+    FROM mine
+    """
+)
+
+_EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
+    v.id, v.type, v.transaction_id, v.user_id, {rfc3339("v.created_at")} AS created_at,
+    v.payload::json AS payload,
+    coalesce((
+        SELECT json_agg(row_to_json(x)) FROM (
+            SELECT d.id, d.state, d.attempt_count,
+                {rfc3339("d.next_attempt_at")} AS next_attempt_at,
+                {rfc3339("d.delivered_at")} AS delivered_at,
+                coalesce((
+                    SELECT json_agg(row_to_json(y)) FROM (
+                        SELECT a.number, a.url, a.outcome, a.status_code, a.duration_ms,
+                            {rfc3339("a.created_at")} AS created_at
+                        FROM attempts a
+                        WHERE a.user_id = d.user_id AND a.delivery_id = d.id
+                        ORDER BY a.number
+                    ) AS y
+                ), '[]'::json) AS attempts
+            FROM deliveries d
+            WHERE d.user_id = v.user_id AND d.event_id = v.id
+            ORDER BY d.created_at
+        ) AS x
+    ), '[]'::json) AS deliveries
+) AS w)"""
+
+_LAG = text(
+    """
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(next_attempt_at)), 0)
+    FROM deliveries WHERE state = 'waiting' AND next_attempt_at <= clock_timestamp()
+    """
+)
+
+
+def claim_due(
+    connection: Connection, keyring: Keyring, *, batch: int = 50
+) -> list[ClaimedDelivery]:
+    """Lease up to ``batch`` due deliveries for ``LEASE_SECONDS``; nobody else gets them."""
+    lease = new_id()
+    rows = connection.execute(
+        _CLAIM, {"batch": batch, "lease": lease, "lease_seconds": LEASE_SECONDS}
+    ).all()
+    return [
+        ClaimedDelivery(
+            user_id=row.user_id,
+            id=row.id,
+            event_id=row.event_id,
+            lease=lease,
+            attempt=row.attempt_count,
+            url=row.url,
+            body=row.payload.encode(),
+            secrets=tuple(
+                user_service.webhook_secrets(keyring, row.user_id, row.secret, row.previous_secret)
+            ),
+        )
+        for row in rows
+    ]
+
+
+def record_attempts(
+    connection: Connection,
+    results: Sequence[tuple[ClaimedDelivery, AttemptResult]],
+    *,
+    schedule: Sequence[int],
+) -> None:
+    """Write down what came of each try, and when the next one is due.
+
+    ``schedule`` has the seconds from each failed try to the next; after its last entry the
+    delivery is dead. A receiver that answers 410 is stopped.
+    """
+    for delivery, result in results:
+        connection.execute(_RECORD, _outcome(delivery, result, schedule))
+
+
+def _outcome(
+    delivery: ClaimedDelivery, result: AttemptResult, schedule: Sequence[int]
+) -> Mapping[str, Any]:
+    gone = result.status_code == GONE
+    state, delay = "waiting", 0.0
+    if result.outcome == "delivered":
+        state = "delivered"
+    elif gone or delivery.attempt > len(schedule):
+        state = "dead"
+    else:
+        delay = next_delay(schedule[delivery.attempt - 1], result.retry_after)
+    return {
+        "user_id": delivery.user_id,
+        "id": delivery.id,
+        "lease": delivery.lease,
+        "state": state,
+        "delay": delay,
+        "stop": gone,
+        "url": delivery.url,
+        "outcome": result.outcome,
+        "status_code": result.status_code,
+        "excerpt": result.excerpt[:KEPT_CHARACTERS].replace("\0", "\ufffd"),
+        "error": result.error[:KEPT_CHARACTERS].replace("\0", "\ufffd"),
+        "duration_ms": result.duration_ms,
+    }
+
+
+def next_delay(scheduled: int, retry_after: int | None) -> float:
+    """Return the seconds to wait: the schedule ±20 %, or longer if the receiver says so."""
+    spread = random.uniform(1 - JITTER, 1 + JITTER)  # spreads load, guards nothing
+    return max(scheduled * spread, float(min(retry_after or 0, LONGEST_RETRY_AFTER)))
+
+
+def list_events(
+    connection: Connection,
+    actor: Actor,
+    *,
+    user_id: UUID | None = None,
+    type: str | None = None,
+    transaction_id: UUID | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int = 20,
+) -> list[tuple[str, datetime, UUID]]:
+    """Return (wire JSON, created_at, id) of events with their deliveries, newest first.
+
+    ``after`` is the (created_at, id) of the last row already seen. A regular actor sees its
+    own rows, whatever it asks.
+    """
+    actor.require(Scope.READ)
+    wanted: dict[str, Any] = {
+        "v.user_id = :owner_id": None if actor.is_admin else actor.user_id,
+        "v.user_id = :user_id": user_id,
+        "v.type = :type": type,
+        "v.transaction_id = :transaction_id": transaction_id,
+    }
+    used = {condition: value for condition, value in wanted.items() if value is not None}
+    parameters = {condition.split(":")[1]: value for condition, value in used.items()}
+    conditions = list(used)
+    if after is not None:
+        conditions.append("(v.created_at, v.id) < (:after_at, :after_id)")
+        parameters |= {"after_at": after[0], "after_id": after[1]}
+    rows = connection.execute(
+        text(
+            f"SELECT {_EVENT_JSON} AS body, v.created_at, v.id FROM events v"
+            f" WHERE {' AND '.join(conditions) or 'true'}"
+            " ORDER BY v.created_at DESC, v.id DESC LIMIT :limit"
+        ),
+        {**parameters, "limit": limit},
+    )
+    return [(row.body, row.created_at, row.id) for row in rows]
+
+
+_ONE_EVENT = text(f"SELECT {_EVENT_JSON} AS body, v.user_id FROM events v WHERE v.id = :id")
+
+
+def get_event(connection: Connection, actor: Actor, event_id: UUID) -> str:
+    """Return the wire JSON of one event with its deliveries and attempts.
+
+    Raises:
+        NotFound: unknown, or somebody else's, in the same words.
+    """
+    actor.require(Scope.READ)
+    row = connection.execute(_ONE_EVENT, {"id": event_id}).one_or_none()
+    if row is None:
+        raise NotFound
+    actor.require_owner(row.user_id)
+    return str(row.body)
+
+
+def oldest_due_seconds(connection: Connection) -> float:
+    """Return for how many seconds the oldest due delivery has been waiting, 0 if none is."""
+    return float(connection.execute(_LAG).scalar_one())

@@ -1,0 +1,240 @@
+"""Background work: thin Celery tasks over the services.
+
+Redis is a hint. Each task asks the database what is due, so a lost, doubled or late
+message changes nothing; two beats or ten workers are harmless.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import celery
+from celery import shared_task
+from flask import Flask
+from sqlalchemy import Connection
+
+from standart.config import Settings
+from standart.extensions import (
+    engine,
+    in_transaction,
+    init_database,
+    keyring,
+    make_celery,
+    on_connection,
+    settings_of,
+)
+from standart.extensions import settings as current_settings
+from standart.services import (
+    heartbeat_service,
+    idempotency_service,
+    ledger_service,
+    session_service,
+    transaction_service,
+    user_service,
+    webhook_service,
+)
+from standart.services.webhook_service import AttemptResult, ClaimedDelivery
+from standart.webhooks import sender
+from standart.webhooks.addresses import UrlRules
+
+log = logging.getLogger(__name__)
+
+EXPIRY_BATCH = 500
+DELIVERY_BATCH = 50
+PURGE_BATCH = 1000
+FOLD_BATCH = 5000
+
+DELIVERY_SWEEP_SECONDS = 5
+FOLD_SECONDS = 10
+PURGE_SECONDS = 600
+NUDGE_SECONDS = 0.05
+
+# A long pile is worked off in several tasks: each ends before the broker takes it for lost.
+ROUNDS_PER_TASK = 4
+
+
+@shared_task(name="standart.expire")
+def expire() -> int:
+    """End overdue transactions until none is left; return how many."""
+    ended = _until_done(
+        lambda connection: transaction_service.expire_overdue(connection, batch=EXPIRY_BATCH),
+        EXPIRY_BATCH,
+    )
+    on_connection(lambda connection: heartbeat_service.beat(connection, "sweep"))
+    if ended:
+        log.info("expired %d overdue transactions", ended)
+        deliver.delay()
+    return ended
+
+
+@shared_task(name="standart.deliver")
+def deliver() -> int:
+    """Send due webhooks for some rounds, then pass the rest on; return how many were tried."""
+    tried = 0
+    for _ in range(ROUNDS_PER_TASK):
+        sent = deliver_batch()
+        tried += sent
+        if sent == 0:
+            break
+    else:
+        deliver.delay()
+    on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
+    return tried
+
+
+def deliver_batch(batch: int = DELIVERY_BATCH) -> int:
+    """Claim, send, record: no connection is held while the network is slow."""
+    ring = keyring()
+    with engine().connect() as connection:
+        free = connection.execution_options(isolation_level="AUTOCOMMIT")
+        claimed = webhook_service.claim_due(free, ring, batch=batch)
+    if not claimed:
+        return 0
+    attempts = sender.send_all(
+        [sender.Delivery(each.url, each.headers(), each.body) for each in claimed], url_rules()
+    )
+    results = [
+        (delivery, _result(attempt)) for delivery, attempt in zip(claimed, attempts, strict=True)
+    ]
+    _record(results)
+    return len(claimed)
+
+
+def _result(attempt: sender.Attempt) -> AttemptResult:
+    return AttemptResult(
+        outcome=attempt.outcome,
+        status_code=attempt.status_code,
+        excerpt=attempt.excerpt,
+        error=attempt.error,
+        duration_ms=attempt.duration_ms,
+        retry_after=attempt.retry_after,
+    )
+
+
+def _record(results: list[tuple[ClaimedDelivery, AttemptResult]]) -> None:
+    schedule = current_settings().webhook_retry_schedule
+    on_connection(
+        lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)
+    )
+
+
+def url_rules() -> UrlRules:
+    """Return where webhooks may go, by the settings of the current app."""
+    configured = current_settings()
+    return UrlRules(
+        allowed_networks=configured.webhook_allowed_networks,
+        allow_http=configured.webhook_allow_http,
+    )
+
+
+@shared_task(name="standart.fold")
+def fold() -> int:
+    """Fold balance deltas into their accounts until none is left; return how many."""
+    return _until_done(
+        lambda connection: ledger_service.fold_deltas(connection, batch=FOLD_BATCH), FOLD_BATCH
+    )
+
+
+@shared_task(name="standart.purge")
+def purge() -> int:
+    """Forget kept answers, failed logins and logins that count no more; return how many."""
+    lifetime = current_settings().session_lifetime_seconds
+    answers = _until_done(
+        lambda connection: idempotency_service.purge(connection, batch=PURGE_BATCH), PURGE_BATCH
+    )
+    return answers + in_transaction(
+        lambda session: (
+            user_service.purge_login_failures(session)
+            + session_service.purge_sessions(session, lifetime_seconds=lifetime)
+        )
+    )
+
+
+def _until_done(step: Callable[[Connection], int], batch: int) -> int:
+    total = 0
+    while True:
+        done = on_connection(step)
+        total += done
+        if done < batch:
+            return total
+
+
+def schedule(expiry_sweep_seconds: int) -> dict[str, dict[str, Any]]:
+    """Return beat's timetable; periods are in seconds."""
+    periods = {
+        "standart.expire": expiry_sweep_seconds,
+        "standart.deliver": DELIVERY_SWEEP_SECONDS,
+        "standart.fold": FOLD_SECONDS,
+        "standart.purge": PURGE_SECONDS,
+    }
+    # No message has an expiry: it would be judged by the worker's clock, and two hosts whose
+    # clocks differ would then never sweep at all.
+    return {task: {"task": task, "schedule": period} for task, period in periods.items()}
+
+
+class Nudge:
+    """Wakes the worker after a commit, from a thread of its own.
+
+    A request never waits for Redis: it sets a flag, and one message serves all that were
+    set meanwhile. Losing it costs no more than one period of the sweep.
+    """
+
+    def __init__(self, queue: celery.Celery) -> None:
+        """``queue`` is the app whose broker gets the message."""
+        self._queue = queue
+        self._wanted = threading.Event()
+        self._start = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.failures = 0
+
+    def __call__(self) -> None:
+        """Ask for a delivery run soon; returns at once."""
+        if self._thread is None:
+            with self._start:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="nudge", daemon=True)
+                    self._thread.start()
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            try:
+                self._queue.send_task("standart.deliver")
+            except Exception as error:  # whatever the broker does, the sweep finds the work
+                self.failures += 1
+                log.warning("could not wake the worker: %s", type(error).__name__)
+            # Waiting here makes one message of a burst.
+            threading.Event().wait(NUDGE_SECONDS)
+
+
+def init_app(app: Flask) -> None:
+    """Give ``app`` its nudge and Celery its timetable."""
+    queue: celery.Celery = app.extensions["celery"]
+    queue.conf.beat_schedule = schedule(settings_of(app).expiry_sweep_seconds)
+    app.extensions["standart.nudge"] = Nudge(queue)
+
+
+def worker_app(settings: Settings | None = None) -> Flask:
+    """Return the app of ``standart worker`` and ``standart beat``: database and tasks only.
+
+    Raises:
+        ConfigurationError: a setting is missing or makes no sense.
+    """
+    app = Flask("standart")
+    init_database(app, settings or Settings.from_env())
+    make_celery(app)
+    init_app(app)
+    return app
+
+
+def __getattr__(name: str) -> celery.Celery:
+    """Make the Celery app when ``celery -A standart.tasks worker`` asks for it."""
+    if name not in ("app", "celery"):
+        raise AttributeError(name)
+    made: celery.Celery = worker_app().extensions["celery"]
+    return made
