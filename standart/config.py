@@ -20,22 +20,13 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from standart import setting_docs
 from standart import setting_kinds as kinds
 from standart.errors import ConfigurationError
-from standart.setting_kinds import Kind, Network, RateLimit
+from standart.setting_kinds import Kind, Network, RateLimit, Setting
 from standart.setting_sources import DATA_DIR, DATABASE, DEFAULT_DATA_DIR, find
 
 MASK = "********"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What people need to know of one setting; ``secret`` ones are never shown."""
-
-    variable: str
-    kind: Kind[Any]
-    help: str
-    secret: bool = False
 
 
 def _about(
@@ -346,6 +337,8 @@ def _masked(text: str) -> str:
 
 
 if __name__ == "__main__":
-    from standart.setting_docs import main
-
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(
+        setting_docs.main(
+            sys.argv[1:], {name: (item, default_text(name)) for name, item in SETTINGS.items()}
+        )
+    )

@@ -8,11 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from standart.config import SETTINGS, default_text
+from standart.setting_kinds import Setting
 from standart.setting_sources import DATABASE, ENVIRONMENT_FILE
+
+Table = Mapping[str, tuple[Setting, str]]
+"""Name of a setting's field → its description and its default as text."""
 
 _INTRODUCTION = f"""\
 # Configuration
@@ -44,37 +47,37 @@ _OWN_WORDS = {
 }
 
 
-def markdown() -> str:
+def markdown(table: Table) -> str:
     """Return ``docs/configuration.md``: one section for each setting."""
     sections = []
-    for name, setting in SETTINGS.items():
-        default = _OWN_WORDS.get(name) or f"`{default_text(name)}`"
+    for name, (setting, default) in table.items():
+        shown = _OWN_WORDS.get(name) or f"`{default}`"
         form = setting.kind.form
         sections.append(
-            f"## {setting.variable}\n\n{setting.help}\n\n- Value: {form}\n- Default: {default}\n"
+            f"## {setting.variable}\n\n{setting.help}\n\n- Value: {form}\n- Default: {shown}\n"
         )
     return _INTRODUCTION + "\n".join(sections)
 
 
-def env_example() -> str:
+def env_example(table: Table) -> str:
     """Return ``.env.example``: what is required is empty, the rest a comment."""
     blocks = ["# Copy to .env and fill in; docs/configuration.md explains each setting.\n"]
-    for name, setting in SETTINGS.items():
+    for name, (setting, default) in table.items():
         required = _OWN_WORDS.get(name) == "required"
         lines = textwrap.wrap(f"{setting.help} Value: {setting.kind.form}.", 96)
-        assignment = f"{setting.variable}={default_text(name)}"
+        assignment = f"{setting.variable}={default}"
         comment = "".join(f"# {line}\n" for line in lines)
         blocks.append(f"{comment}{'' if required else '# '}{assignment}\n")
     return "\n".join(blocks)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], table: Table) -> int:
     """Print a document, or with ``--check`` return 1 where a file differs from it."""
     parser = argparse.ArgumentParser(prog="python -m standart.config")
     parser.add_argument("--env-example", action="store_true", help="write .env.example instead")
     parser.add_argument("--check", type=Path, metavar="FILE", help="compare, exit 1 when stale")
     options = parser.parse_args(arguments)
-    text = env_example() if options.env_example else markdown()
+    text = env_example(table) if options.env_example else markdown(table)
     if options.check is None:
         sys.stdout.write(text)
         return 0

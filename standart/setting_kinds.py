@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from sqlalchemy.engine import make_url
@@ -56,6 +56,16 @@ class Kind(Generic[T]):
             return self.parse(text)
         except ValueError as error:
             raise ConfigurationError(variable, str(error), f"Set it to {self.form}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What people need to know of one setting; ``secret`` ones are never shown."""
+
+    variable: str
+    kind: Kind[Any]
+    help: str
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
