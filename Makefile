@@ -1,0 +1,64 @@
+# Everything starts here; nothing but Python >= 3.11 and make is needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+WORKERS ?= auto
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint format bench bench-quick lock translations screenshots clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Standart needs Python 3.11 or newer as \"$(PYTHON)\"; name another one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "Python's venv module is missing; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Installing Standart into $(VENV) (once) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the tools of development into $(VENV) (once) ..."
+	@$(PIP_INSTALL) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+run: $(VENV)/.runtime ## Start everything: make run ARGS="--port 8001"
+	@exec $(BIN)/standart up $(ARGS)
+
+test: $(VENV)/.dev ## Run the tests against real engines
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.dev ## Run all tests, the long state machines included
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types, layers, migrations and generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.checks
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
+
+bench-quick: $(VENV)/.dev ## Measure create beside a naive service and the bare database
+	$(BIN)/python -m benchmarks.quick $(ARGS)
+
+lock: ## Pin all dependencies with hashes (needs uv)
+	uv pip compile -q --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11 \
+	  --generate-hashes pyproject.toml --group build -o requirements.lock
+	uv pip compile -q --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11 \
+	  --generate-hashes -c requirements.lock pyproject.toml --group build --group dev -o requirements-dev.lock
+
+clean: ## Remove what make has made, but no data
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,135 @@
+"""Objects for tests, made by the same services that the product uses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+from standart.db import autocommit, transaction
+from standart.encryption import Keyring
+from standart.models import Role, Scope
+from standart.services import key_service, transaction_service, user_service
+from standart.services.access import SYSTEM, Actor, Origin
+from standart.services.key_service import KeyDigest, digest_of
+from standart.services.transaction_service import NewTransaction
+
+ORIGIN = Origin("test")
+PASSWORD = "correct horse battery"
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class TestUser:
+    """A user with one API key that has all the scopes its role may have."""
+
+    __test__ = False
+
+    id: UUID
+    name: str
+    role: Role
+    key: str
+    webhook_secret: str
+
+    @property
+    def digest(self) -> KeyDigest:
+        return digest_of(self.key)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    @property
+    def actor(self) -> Actor:
+        scopes = frozenset(Scope) if self.role is Role.ADMIN else key_service.DEFAULT_SCOPES
+        return Actor(self.id, self.name, self.role, scopes, ORIGIN)
+
+
+def make_user(
+    engine: Engine,
+    keyring: Keyring,
+    *,
+    name: str | None = None,
+    role: Role = Role.REGULAR,
+    currency: str = "RUB",
+    rate: str = "0.03",
+    webhook_url: str | None = None,
+    password: str | None = None,
+) -> TestUser:
+    name = name or f"{role.value}-{next(_numbers)}"
+    with Session(engine) as session, transaction(session):
+        user, secret = user_service.create_user(
+            session,
+            SYSTEM,
+            keyring,
+            name=name,
+            role=role,
+            currency=currency,
+            commission_rate=Decimal(rate),
+            webhook_url=webhook_url,
+            password=password,
+        )
+        scopes = list(Scope) if role is Role.ADMIN else list(key_service.DEFAULT_SCOPES)
+        _, key = key_service.create_key(session, SYSTEM, user, scopes=scopes)
+        return TestUser(user.id, user.name, user.role, key, secret)
+
+
+def make_transaction(
+    engine: Engine, owner: TestUser, *, amount: str = "100.00", ttl: int = 900, **fields: Any
+) -> dict[str, Any]:
+    """Create a pending transaction of a merchant; return its wire form."""
+    with autocommit(engine) as connection:
+        answer = transaction_service.create(
+            connection,
+            owner.digest,
+            ORIGIN,
+            NewTransaction(amount=amount, **fields),
+            ttl_seconds=ttl,
+        )
+    body: dict[str, Any] = json.loads(answer.body)
+    return body
+
+
+def overdue(superuser: Engine, transaction_id: str) -> None:
+    """Let the time of a pending transaction run out without waiting for it."""
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        moved = connection.execute(
+            text(
+                "UPDATE transactions SET created_at = created_at - interval '1 day',"
+                " expires_at = clock_timestamp() - interval '1 second' WHERE id = :id"
+            ),
+            {"id": transaction_id},
+        )
+        assert moved.rowcount == 1
+
+
+TABLES = (
+    "users",
+    "api_keys",
+    "transactions",
+    "accounts",
+    "balance_deltas",
+    "journals",
+    "entries",
+    "events",
+    "deliveries",
+    "attempts",
+    "idempotency_keys",
+    "audit_log",
+    "panel_sessions",
+    "login_failures",
+)
+
+
+def row_counts(connection: Connection) -> dict[str, int]:
+    """Count the rows of every table that a request could write to."""
+    query = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in TABLES)
+    return {table: count for table, count in connection.execute(text(query))}
