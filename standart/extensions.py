@@ -28,6 +28,7 @@ from standart.db import (
     watch,
 )
 from standart.encryption import Keyring
+from standart.observability import bind
 
 db = SQLAlchemy(metadata=Base.metadata, disable_autonaming=True)
 login = LoginManager()
@@ -107,7 +108,7 @@ def make_celery(app: Flask) -> celery.Celery[Any]:
         """A task that has the Flask app's context, and a clean session after it."""
 
         def __call__(self, *args: object, **kwargs: object) -> object:
-            with app.app_context():
+            with app.app_context(), bind(task_id=str(self.request.id)):
                 return self.run(*args, **kwargs)
 
     configured = settings_of(app)

@@ -94,7 +94,11 @@ def deliver_batch(batch: int = DELIVERY_BATCH) -> int:
     if not claimed:
         return 0
     attempts = sender.send_all(
-        [sender.Delivery(each.url, each.headers(), each.body) for each in claimed], url_rules()
+        [
+            sender.Delivery(url=each.url, headers=each.headers(), body=each.body)
+            for each in claimed
+        ],
+        url_rules(),
     )
     results = [
         (delivery, _result(attempt)) for delivery, attempt in zip(claimed, attempts, strict=True)
