@@ -6,7 +6,7 @@ from typing import Any
 
 from alembic import context
 
-from standart.db import Base
+from standart import models
 
 
 def include_object(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
@@ -18,7 +18,7 @@ def run(connection: Any) -> None:
     """Run the migrations that the command asked for on ``connection``."""
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=models.Transaction.metadata,
         include_object=include_object,
         compare_type=True,
     )
