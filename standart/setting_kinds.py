@@ -53,6 +53,8 @@ class Kind(Generic[T]):
             ConfigurationError: the text makes no sense.
         """
         try:
+            if not text.isprintable():
+                raise ValueError("holds a line break or another control character")
             return self.parse(text)
         except ValueError as error:
             raise ConfigurationError(variable, str(error), f"Set it to {self.form}") from None
@@ -158,9 +160,12 @@ def _parse_currency(text: str) -> str:
 def _parse_folder(text: str) -> Path:
     try:
         folder = Path(text).expanduser()
+        taken = folder.exists() and not folder.is_dir()
     except RuntimeError:
         raise ValueError(f"{text!r} names a home folder that does not exist") from None
-    if folder.exists() and not folder.is_dir():
+    except OSError as error:
+        raise ValueError(f"{text!r} cannot be used ({error.strerror})") from None
+    if taken:
         raise ValueError(f"{text!r} is not a folder")
     return folder
 
