@@ -46,13 +46,10 @@ def init_database(app: Flask, settings: Settings) -> None:
     with app.app_context():
         watch(db.engine)
     app.extensions["standart.settings"] = settings
-    app.extensions["standart.engine"] = _engine_of(app)
+    app.extensions["standart.engine"] = make_autocommit_engine(
+        settings.database_url, settings.database_pool_size
+    )
     app.extensions["standart.keyring"] = Keyring.parse(settings.encryption_keys)
-
-
-def _engine_of(app: Flask) -> Engine:
-    with app.app_context():
-        return db.engine
 
 
 def settings() -> Settings:
@@ -61,7 +58,11 @@ def settings() -> Settings:
 
 
 def engine() -> Engine:
-    """Return the engine of the current app; it is not bound to a request."""
+    """Return the engine of single statements; its connections are in autocommit mode.
+
+    Units of work of several statements go through ``in_transaction`` and the engine of
+    Flask-SQLAlchemy.
+    """
     return cast("Engine", current_app.extensions["standart.engine"])
 
 

@@ -17,6 +17,7 @@ from flask import Flask
 from sqlalchemy import Connection
 
 from standart.config import Settings
+from standart.db import autocommit
 from standart.extensions import (
     engine,
     in_transaction,
@@ -88,16 +89,12 @@ def deliver() -> int:
 def deliver_batch(batch: int = DELIVERY_BATCH) -> int:
     """Claim, send, record: no connection is held while the network is slow."""
     ring = keyring()
-    with engine().connect() as connection:
-        free = connection.execution_options(isolation_level="AUTOCOMMIT")
-        claimed = webhook_service.claim_due(free, ring, batch=batch)
+    with autocommit(engine()) as connection:
+        claimed = webhook_service.claim_due(connection, ring, batch=batch)
     if not claimed:
         return 0
     attempts = sender.send_all(
-        [
-            sender.Delivery(url=each.url, headers=each.headers(), body=each.body)
-            for each in claimed
-        ],
+        [sender.Delivery(url=each.url, headers=each.headers(), body=each.body) for each in claimed],
         url_rules(),
     )
     results = [

@@ -117,6 +117,7 @@ def make_app(settings: Settings, engine: Engine) -> Iterator[Callable[..., Flask
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
+            app.extensions["standart.engine"].dispose()
 
 
 @pytest.fixture

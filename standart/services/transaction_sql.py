@@ -12,16 +12,19 @@ from __future__ import annotations
 from sqlalchemy import TextClause, text
 
 from standart.models import MAX_AMOUNT
-from standart.services.wire import (
-    CLOCK,
-    VISIBLE,
-    digits,
-    event_json,
-    minor_units,
-    transaction_json,
-)
+from standart.services.wire import CLOCK, VISIBLE, event_json, transaction_json, unit
 
 KEPT_FOR = "interval '24 hours'"
+
+
+def _statement(sql: str) -> TextClause:
+    """Return the statement without its indentation.
+
+    The driver parses a statement for placeholders at each execution and remembers the
+    outcome for short ones only.
+    """
+    return text(" ".join(sql.split()))
+
 
 # The caller, by the digest of the API key. The scope and everything that revokes are part
 # of the same look-up: a revoked key counts with the next request.
@@ -53,19 +56,15 @@ _CLAIM = f"""
         FROM caller c
     ),
     claim AS (
-        INSERT INTO idempotency_keys (user_id, path, key, fingerprint, status, body)
-        SELECT c.id, :path, :key, :fingerprint, :answer_status, {{body}}
+        INSERT INTO idempotency_keys AS k (user_id, path, key, fingerprint, status, body)
+        SELECT c.id, :path, :key, :fingerprint, :answer_status, r.body::text
         FROM {{source}} AS r, caller c, door WHERE door.open
         ON CONFLICT (user_id, path, key) DO UPDATE
             SET fingerprint = excluded.fingerprint, status = excluded.status,
                 body = excluded.body, created_at = excluded.created_at
-            WHERE idempotency_keys.created_at <= clock_timestamp() - {KEPT_FOR}
+            WHERE k.created_at <= clock_timestamp() - {KEPT_FOR}
         RETURNING body
     ),"""
-
-
-def _claimed(source: str) -> str:
-    return _CLAIM.format(source=source, body=f"{transaction_json('r')}::text")
 
 
 def _create(keyed: bool) -> TextClause:
@@ -74,7 +73,7 @@ def _create(keyed: bool) -> TextClause:
     The commission is the rule of the contract: amount times rate, rounded half away from
     zero (half-up for positive amounts) once to the minor unit, never above the amount.
     """
-    return text(
+    return _statement(
         f"""
     WITH {BY_KEY},
     terms AS MATERIALIZED (
@@ -84,20 +83,22 @@ def _create(keyed: bool) -> TextClause:
         WHERE (c.role = 'admin') = (CAST(:user_id AS uuid) IS NOT NULL)
     ),
     exact AS MATERIALIZED (
-        SELECT t.*, {minor_units("t.amount", "t.currency")} AS minor
-        FROM terms t WHERE scale(t.amount) <= {digits("t.currency")}
+        SELECT t.*, t.amount / t.unit AS minor
+        FROM (SELECT *, {unit("currency")} AS unit FROM terms) AS t
+        WHERE scale(t.amount) <= scale(t.unit)
     ),
-    born AS MATERIALIZED (
+    bare AS MATERIALIZED (
         SELECT x.user_id, CAST(:id AS uuid) AS id, x.minor::bigint AS amount,
             least(x.minor, round(x.minor * x.commission_rate))::bigint AS commission,
-            x.commission_rate, x.currency, 'pending' AS status,
+            x.commission_rate, x.currency, x.unit, 'pending' AS status,
             CAST(:reference AS text) AS reference, CAST(:description AS text) AS description,
             CAST(:metadata AS jsonb) AS metadata, CAST(NULL AS text) AS reason, x.at AS created_at,
             x.at + make_interval(secs => :ttl) AS expires_at,
             CAST(NULL AS timestamptz) AS finished_at
         FROM exact x WHERE x.minor BETWEEN 1 AND {MAX_AMOUNT}
     ),
-    {_claimed("born") if keyed else ""}
+    born AS MATERIALIZED (SELECT b.*, {transaction_json("b")} AS body FROM bare b),
+    {_CLAIM.format(source="born") if keyed else ""}
     made AS (
         INSERT INTO transactions (user_id, id, amount, commission, commission_rate, currency,
             reference, description, metadata, created_at, expires_at)
@@ -106,8 +107,7 @@ def _create(keyed: bool) -> TextClause:
         FROM born b{", claim" if keyed else ""}
         RETURNING 1
     )
-    SELECT {"claim.body" if keyed else f"{transaction_json('b')}::text"} AS body
-    FROM {"claim" if keyed else "born b"}, made
+    SELECT b.body::text AS body FROM born b, made
     """
     )
 
@@ -173,7 +173,7 @@ def _settle(caller: str, keyed: bool, posting: bool) -> TextClause:
     The row is locked first and the clock is read after that: whoever waited for the lock
     past the expiry comes too late.
     """
-    return text(
+    return _statement(
         f"""
     WITH {caller},
     target AS MATERIALIZED (
@@ -184,15 +184,16 @@ def _settle(caller: str, keyed: bool, posting: bool) -> TextClause:
         FOR UPDATE OF t
     ),
     judged AS MATERIALIZED (SELECT t.*, clock_timestamp() AS at FROM target t),
-    ended AS MATERIALIZED (
+    bare AS MATERIALIZED (
         SELECT j.user_id, j.id, j.amount, j.commission, j.commission_rate, j.currency,
-            CAST(:status AS text) AS status, j.reference, j.description, j.metadata,
-            CAST(:reason AS text) AS reason, j.created_at, j.expires_at, j.at AS finished_at,
-            j.actor_id, j.actor_name, CAST(:event_id AS uuid) AS event_id,
-            CAST(:delivery_id AS uuid) AS delivery_id
+            {unit("j.currency")} AS unit, CAST(:status AS text) AS status, j.reference,
+            j.description, j.metadata, CAST(:reason AS text) AS reason, j.created_at,
+            j.expires_at, j.at AS finished_at, j.actor_id, j.actor_name,
+            CAST(:event_id AS uuid) AS event_id, CAST(:delivery_id AS uuid) AS delivery_id
         FROM judged j WHERE j.at < j.expires_at
     ),
-    {_claimed("ended") if keyed else ""}
+    ended AS MATERIALIZED (SELECT b.*, {transaction_json("b")} AS body FROM bare b),
+    {_CLAIM.format(source="ended") if keyed else ""}
     settled AS (
         UPDATE transactions t
         SET status = e.status, reason = e.reason, finished_at = e.finished_at
@@ -202,7 +203,7 @@ def _settle(caller: str, keyed: bool, posting: bool) -> TextClause:
     ),
     {_POST if posting else ""}
     {_TELL}
-    SELECT {transaction_json("e")}::text AS body FROM ended e JOIN settled USING (user_id, id)
+    SELECT e.body::text AS body FROM ended e JOIN settled USING (user_id, id)
     """
     )
 
@@ -215,7 +216,7 @@ SETTLE_BY_KEY = {
 SETTLE_BY_ADMIN = {posting: _settle(BY_ADMIN, False, posting) for posting in (False, True)}
 
 # Overdue ones in batches; a row that a confirm is just committing is left to the next sweep.
-EXPIRE = text(
+EXPIRE = _statement(
     f"""
     WITH due AS MATERIALIZED (
         SELECT t.* FROM transactions t
@@ -224,16 +225,17 @@ EXPIRE = text(
         FOR UPDATE SKIP LOCKED
     ),
     numbered AS MATERIALIZED (SELECT d.*, row_number() OVER () AS n FROM due d),
-    ended AS MATERIALIZED (
+    bare AS MATERIALIZED (
         SELECT d.user_id, d.id, d.amount, d.commission, d.commission_rate, d.currency,
-            'expired' AS status, d.reference, d.description, d.metadata, d.reason,
-            d.created_at, d.expires_at, d.expires_at AS finished_at,
+            {unit("d.currency")} AS unit, 'expired' AS status, d.reference, d.description,
+            d.metadata, d.reason, d.created_at, d.expires_at, d.expires_at AS finished_at,
             CAST(NULL AS uuid) AS actor_id, 'system' AS actor_name,
             ids.event_id, ids.delivery_id
         FROM numbered d
         JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:delivery_ids AS uuid[]))
             WITH ORDINALITY AS ids (event_id, delivery_id, n) USING (n)
     ),
+    ended AS MATERIALIZED (SELECT b.*, {transaction_json("b")} AS body FROM bare b),
     settled AS (
         UPDATE transactions t SET status = e.status, finished_at = e.finished_at
         FROM ended e
@@ -255,10 +257,10 @@ _ONE = f"""
     ) AS v"""
 
 # A confirm that is just committing holds the row: FOR SHARE waits for it.
-READ_ONE = text(_ONE.format(lock=""))
-READ_ONE_SETTLED = text(_ONE.format(lock="FOR SHARE OF t"))
+READ_ONE = _statement(_ONE.format(lock=""))
+READ_ONE_SETTLED = _statement(_ONE.format(lock="FOR SHARE OF t"))
 
-READ_ONE_BY_KEY = text(
+READ_ONE_BY_KEY = _statement(
     f"""
     WITH {BY_KEY}
     SELECT one.* FROM ({_ONE.format(lock="")}) AS one, caller c
@@ -270,7 +272,7 @@ READ_ONE_BY_KEY = text(
 def read_many(conditions: list[str]) -> TextClause:
     """Build the statement that lists transactions, newest first by (created_at, id)."""
     where = " AND ".join(conditions) or "true"
-    return text(
+    return _statement(
         f"""
     SELECT {transaction_json("v")}::text AS body, v.created_at, v.id
     FROM (

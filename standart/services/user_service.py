@@ -164,7 +164,7 @@ def update_user(
         session.execute(delete(PanelSession).where(PanelSession.user_id == user.id))
     after = describe(user)
     if not isinstance(password, _Unset):
-        after["password"] = "changed"
+        after |= {"password_changed": True}
     audit_service.record(
         session, actor, "user.updated", "user", user.id, before=before, after=after
     )

@@ -15,38 +15,25 @@ from standart.money import CURRENCIES
 _USUAL_DIGITS = 2
 
 
-def _by_digits(currency: str, make: dict[int, str]) -> str:
-    """Return a CASE over the currencies whose digits differ from the usual two."""
+def unit(currency: str) -> str:
+    """SQL: one minor unit of the currency in expression ``currency``, such as ``0.01``.
+
+    Its scale is the currency's number of digits, so ``scale(unit)`` is that number and
+    minor units times ``unit`` is a numeric with exactly the digits to show: nothing rounds.
+    """
     groups: dict[int, list[str]] = defaultdict(list)
     for code, digits in CURRENCIES.items():
         if digits != _USUAL_DIGITS:
             groups[digits].append(f"'{code}'")
     branches = " ".join(
-        f"WHEN {currency} IN ({', '.join(sorted(codes))}) THEN {make[digits]}"
+        f"WHEN {currency} IN ({', '.join(sorted(codes))}) THEN {_one_minor(digits)}"
         for digits, codes in sorted(groups.items())
     )
-    return f"CASE {branches} ELSE {make[_USUAL_DIGITS]} END"
+    return f"CASE {branches} ELSE {_one_minor(_USUAL_DIGITS)} END"
 
 
-def digits(currency: str) -> str:
-    """SQL: the number of fractional digits of the currency in expression ``currency``."""
-    return _by_digits(currency, {n: str(n) for n in set(CURRENCIES.values()) | {_USUAL_DIGITS}})
-
-
-def minor_units(amount: str, currency: str) -> str:
-    """SQL: decimal ``amount`` in minor units, exact (numeric)."""
-    powers = set(CURRENCIES.values()) | {_USUAL_DIGITS}
-    return _by_digits(currency, {n: f"{amount} * {10**n}" for n in powers})
-
-
-def decimal_text(minor: str, currency: str) -> str:
-    """SQL: ``minor`` units as decimal text with exactly the currency's digits.
-
-    A bigint times a numeric literal of scale n is a numeric of scale n: nothing rounds.
-    """
-    powers = set(CURRENCIES.values()) | {_USUAL_DIGITS}
-    unit = {n: f"0.{'0' * (n - 1)}1" if n else "1" for n in powers}
-    return _by_digits(currency, {n: f"({minor} * {unit[n]})::text" for n in powers})
+def _one_minor(digits: int) -> str:
+    return f"0.{'1':0>{digits}}" if digits else "1::numeric"
 
 
 def rfc3339(moment: str) -> str:
@@ -57,16 +44,16 @@ def rfc3339(moment: str) -> str:
 def transaction_json(row: str) -> str:
     """SQL: the wire form of the columns of ``row`` (an alias) as compact json.
 
-    ``row`` must have the columns of ``transactions``, with ``status``, ``reason`` and
-    ``finished_at`` as the reader shall see them.
+    ``row`` must have the columns of ``transactions`` with ``status``, ``reason`` and
+    ``finished_at`` as the reader shall see them, and ``unit`` (see there).
     """
     return f"""(SELECT row_to_json(w) FROM (SELECT
         {row}.id, {row}.user_id,
-        {decimal_text(f"{row}.amount", f"{row}.currency")} AS amount,
+        ({row}.amount * {row}.unit)::text AS amount,
         {row}.currency,
         trim_scale({row}.commission_rate)::text AS commission_rate,
-        {decimal_text(f"{row}.commission", f"{row}.currency")} AS commission,
-        {decimal_text(f"({row}.amount - {row}.commission)", f"{row}.currency")} AS net,
+        ({row}.commission * {row}.unit)::text AS commission,
+        (({row}.amount - {row}.commission) * {row}.unit)::text AS net,
         {row}.status, {row}.reference, {row}.description, {row}.metadata, {row}.reason,
         {rfc3339(f"{row}.created_at")} AS created_at,
         {rfc3339(f"{row}.expires_at")} AS expires_at,
@@ -75,23 +62,24 @@ def transaction_json(row: str) -> str:
 
 
 def event_json(row: str) -> str:
-    """SQL: the body of the webhook that tells how ``row`` ended (CONTRACT §3), as text.
+    """SQL: the body of the webhook that tells how ``row`` ended, as text.
 
+    ``row`` must have ``status``, ``finished_at``, ``id`` and its wire form as ``body``.
     ``id`` and ``status`` are the transaction's, on top as well, since a simple receiver
     reads just these.
     """
     return f"""(SELECT row_to_json(e)::text FROM (SELECT
         'transaction.' || {row}.status AS type,
         {rfc3339(f"{row}.finished_at")} AS "timestamp",
-        {row}.id, {row}.status,
-        {transaction_json(row)} AS data
+        {row}.id, {row}.status, {row}.body AS data
     ) AS e)"""
 
 
 # What a reader sees of ``transactions t``: from ``expires_at`` on a pending one is expired,
 # swept or not. One clock reading per statement, so that one answer agrees with itself.
-VISIBLE = """
+VISIBLE = f"""
     t.user_id, t.id, t.amount, t.commission, t.commission_rate, t.currency,
+    {unit("t.currency")} AS unit,
     CASE WHEN t.status = 'pending' AND t.expires_at <= clock.now THEN 'expired' ELSE t.status END
         AS status,
     t.reference, t.description, t.metadata, t.reason, t.created_at, t.expires_at,
