@@ -89,6 +89,8 @@ def engine_options(pool_size: int = 8) -> dict[str, Any]:
     connection attempt within 2 s and a silent peer within about 8 s.
     """
     return {
+        # Bound values are people's data; they have no place in an error's text.
+        "hide_parameters": True,
         "pool_size": pool_size,
         "max_overflow": 2,
         "pool_timeout": 2,

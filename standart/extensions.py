@@ -24,6 +24,7 @@ from standart.db import (
     autocommit,
     engine_options,
     is_transient,
+    make_autocommit_engine,
     transaction,
     watch,
 )

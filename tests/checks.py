@@ -42,20 +42,26 @@ def alembic_check() -> str | None:
 
 
 def configuration_is_current() -> str | None:
-    """``docs/configuration.md`` is what the table of settings makes."""
-    path = ROOT / "docs" / "configuration.md"
-    run = subprocess.run(
-        [sys.executable, "-m", "standart.config", "--check", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return None if run.returncode == 0 else (run.stdout + run.stderr).strip()
+    """``docs/configuration.md`` and ``.env.example`` are what the table of settings makes."""
+    wanted = {"docs/configuration.md": [], ".env.example": ["--env-example"]}
+    stale = []
+    for name, options in wanted.items():
+        run = subprocess.run(
+            [sys.executable, "-m", "standart.config", *options, "--check", str(ROOT / name)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if run.returncode:
+            stale.append((run.stdout + run.stderr).strip())
+    return "; ".join(stale) or None
 
 
 def openapi_is_valid() -> str | None:
     """The served document is valid OpenAPI 3.1."""
-    problems = [str(error.message) for error in OpenAPIV31SpecValidator(openapi.document()).iter_errors()]
+    problems = [
+        str(error.message) for error in OpenAPIV31SpecValidator(openapi.document()).iter_errors()
+    ]
     return "; ".join(problems) or None
 
 
