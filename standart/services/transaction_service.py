@@ -47,6 +47,8 @@ class NewTransaction:
     """What a client asks for; ``amount`` is exact decimal text.
 
     ``id`` is the client's own choice, ``user_id`` names the merchant when an admin asks.
+    ``fresh_id`` serves where the client chose none; it is drawn here, so that running the
+    same request twice (the connection died after the commit) makes one transaction.
     """
 
     amount: str
@@ -56,6 +58,7 @@ class NewTransaction:
     description: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     user_id: UUID | None = None
+    fresh_id: UUID = field(default_factory=new_id)
 
 
 def create(
@@ -83,7 +86,7 @@ def create(
         "scope": Scope.WRITE.value,
         "amount": new.amount,
         "currency": new.currency,
-        "id": new.id or new_id(),
+        "id": new.id or new.fresh_id,
         "user_id": new.user_id,
         "reference": new.reference,
         "description": new.description,
@@ -96,7 +99,7 @@ def create(
         if kept:
             return kept
         owner_id, amount = _terms(connection, actor, new)
-        return _same_again(connection, owner_id, amount, new) if new.id else None
+        return _same_again(connection, owner_id, amount, new)
 
     return _act(
         connection,
@@ -341,19 +344,21 @@ _SAME = text(
 def _same_again(
     connection: Connection, owner_id: UUID, amount: money.Money, new: NewTransaction
 ) -> Answer | None:
-    """Answer a repeated client-chosen id with the transaction that it made.
+    """Answer a repeated id with the transaction that it made: 200, 201 for a fresh one.
 
     Raises:
         IdConflict: the id has other content or another owner; shows nothing of the row.
     """
-    row = connection.execute(_SAME, {"id": new.id}).one_or_none()
+    transaction_id = new.id or new.fresh_id
+    row = connection.execute(_SAME, {"id": transaction_id}).one_or_none()
     if row is None:
         return None
     asked = (owner_id, amount.amount, amount.currency, new.reference, new.description)
     found = (row.user_id, row.amount, row.currency, row.reference, row.description)
     if found != asked or row.metadata != new.metadata:
         raise IdConflict
-    return Answer(200, connection.execute(sql.READ_ONE, {"id": new.id}).one().body)
+    body = connection.execute(sql.READ_ONE, {"id": transaction_id}).one().body
+    return Answer(200 if new.id else 201, body)
 
 
 def _settle(

@@ -1,27 +1,14 @@
-"""Create, confirm, cancel, check, list, expire: one at a time."""
-
-from __future__ import annotations
-
-import json
-
-import pytest
-from sqlalchemy import Connection, Engine
-
-from standart.errors import NotPending
-from standart.services import ledger_service, transaction_service
-from tests.builders import ORIGIN, TestUser, make_transaction
 
 
-def test_confirm_credits_the_net(
-    connection: Connection, engine: Engine, merchant: TestUser, admin: TestUser
+def test_a_create_that_runs_twice_makes_one_transaction(
+    connection: Connection, merchant: TestUser
 ) -> None:
-    made = make_transaction(engine, merchant, amount="100.00")
+    new = transaction_service.NewTransaction(amount="5.00")
 
-    answer = transaction_service.confirm(connection, admin.digest, ORIGIN, made["id"])
+    first, second = (
+        transaction_service.create(connection, merchant.digest, ORIGIN, new, ttl_seconds=900)
+        for _ in range(2)
+    )
 
-    assert answer.status == 200
-    assert json.loads(answer.body)["status"] == "confirmed"
-    assert ledger_service.balances(connection, merchant.actor) == [("RUB", 9700)]
-    with pytest.raises(NotPending) as refused:
-        transaction_service.cancel(connection, merchant.digest, ORIGIN, made["id"])
-    assert refused.value.members == {"transaction_status": "confirmed"}
+    assert (first.status, second.status) == (201, 201)
+    assert first.body == second.body
