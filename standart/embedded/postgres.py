@@ -14,26 +14,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from standart.embedded.process import (
+from standart.embedded.private_files import (
     Account,
-    EngineError,
     data_root,
+    keep_secrets,
+    open_log,
+    private_directory,
+    read_pairs,
+    write_pairs,
+    write_private,
+)
+from standart.embedded.process import (
+    EngineError,
     end_predecessors,
     engine_account,
     fits_socket,
-    keep_secrets,
     last_complaint,
     launch,
     loopback_port,
-    open_log,
     package_folder,
-    private_directory,
     processes_in,
-    read_pairs,
     stop_process,
     wait_until,
-    write_pairs,
-    write_private,
 )
 
 DATABASE = "standart"
@@ -56,7 +58,7 @@ listen_addresses = '{address}'
 port = {port}
 unix_socket_directories = '{sockets}'
 unix_socket_permissions = 0600
-max_connections = 60
+max_connections = 100
 shared_buffers = 128MB
 maintenance_work_mem = 64MB
 max_wal_size = 1GB

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
 
 import psutil
+
+from standart.embedded.private_files import Account
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -26,20 +27,11 @@ LONGEST_SOCKET_PATH = 107 if sys.platform == "linux" else 103
 # How long a dead predecessor's processes may take to end before a start gives up, seconds.
 PREDECESSOR_PATIENCE = 20.0
 
-LARGEST_LOG = 16 * 1024 * 1024
 COMPLAINTS = ("FATAL", "PANIC", "ERROR", "error:", "could not", "Failed", "Can't")
 
 
 class EngineError(Exception):
     """An engine cannot work; one line that says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The unprivileged account that an engine runs as when we are root."""
-
-    uid: int
-    gid: int
 
 
 def engine_account() -> Account | None:
@@ -61,85 +53,6 @@ def engine_account() -> Account | None:
             "start as an ordinary user"
         ) from None
     return Account(entry.pw_uid, entry.pw_gid)
-
-
-def data_root(data_dir: Path) -> Path:
-    """Return ``data_dir`` as an absolute path, made with mode 0700 where it is missing.
-
-    One that exists keeps its mode: it may be a folder that others use as well, and all
-    that we put into it is closed by itself.
-    """
-    root = data_dir.resolve()
-    if not root.is_dir():
-        private_directory(root)
-    return root
-
-
-def private_directory(path: Path, account: Account | None = None) -> Path:
-    """Make ``path`` a directory that only ``account`` (or we) and root can enter, 0700.
-
-    Missing parents are made with 0700 as well; those that exist keep their modes.
-    """
-    if not path.is_dir():
-        if not path.parent.is_dir():
-            private_directory(path.parent)
-        path.mkdir(mode=0o700)
-    if account is not None:
-        os.chown(path, account.uid, account.gid)
-    path.chmod(0o700)
-    return path
-
-
-def write_private(path: Path, content: str, account: Account | None = None) -> None:
-    """Replace ``path`` by ``content`` in one step, mode 0600, on disk when this returns."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            if account is not None:
-                os.fchown(file.fileno(), account.uid, account.gid)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-def read_pairs(path: Path) -> dict[str, str]:
-    """Return the ``KEY=VALUE`` lines of ``path``, nothing when there is no such file."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return {}
-    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {key: value for key, _, value in pairs}
-
-
-def write_pairs(path: Path, pairs: Mapping[str, str]) -> None:
-    """Write ``pairs`` as ``KEY=VALUE`` lines, mode 0600."""
-    write_private(path, "".join(f"{key}={value}\n" for key, value in pairs.items()))
-
-
-def keep_secrets(path: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the secrets of ``path`` after adding random ones for the ``names`` it lacks."""
-    pairs = read_pairs(path)
-    missing = [name for name in names if not pairs.get(name)]
-    if missing:
-        pairs.update({name: secrets.token_urlsafe(24) for name in missing})
-        write_pairs(path, pairs)
-    return pairs
-
-
-def open_log(path: Path) -> BinaryIO:
-    """Open a log for appending, mode 0600; one above 16 MiB is set aside as ``*.old``."""
-    if path.exists() and path.stat().st_size > LARGEST_LOG:
-        path.replace(path.with_name(f"{path.name}.old"))
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.lseek(descriptor, 0, os.SEEK_END)
-    return os.fdopen(descriptor, "ab")
 
 
 def last_complaint(log: Path, start: int) -> str:
@@ -212,18 +125,31 @@ def launch(
     )
 
 
-def stop_process(
-    process: subprocess.Popen[bytes], steps: Sequence[tuple[signal.Signals, float]]
-) -> None:
+Steps = Sequence[tuple[signal.Signals, float]]
+"""The signals of an orderly stop, each with the seconds that it gets before the next."""
+
+
+def stop_together(running: Sequence[tuple[subprocess.Popen[bytes], Steps]]) -> None:
+    """End processes at the same time, each by its own steps and at last by force."""
+    for process, steps in running:
+        if process.poll() is None:
+            process.send_signal(steps[0][0])
+    for process, steps in running:
+        _wait(process, steps[0][1])
+        for number, patience in (*steps[1:], (signal.SIGKILL, 5.0)):
+            if process.poll() is None:
+                process.send_signal(number)
+                _wait(process, patience)
+
+
+def stop_process(process: subprocess.Popen[bytes], steps: Steps) -> None:
     """Send each signal of ``steps`` and give it its seconds, until the process has ended."""
-    for number, patience in (*steps, (signal.SIGKILL, 5.0)):
-        if process.poll() is not None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+    stop_together([(process, steps)])
+
+
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
 
 
 def processes_in(folder: Path, name: str) -> list[psutil.Process]:

@@ -14,24 +14,26 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from urllib.parse import quote
 
-from standart.embedded.process import (
+from standart.embedded.private_files import (
     Account,
-    EngineError,
     data_root,
+    keep_secrets,
+    open_log,
+    private_directory,
+    write_pairs,
+)
+from standart.embedded.process import (
+    EngineError,
     end_predecessors,
     engine_account,
     fits_socket,
-    keep_secrets,
     last_complaint,
     launch,
     loopback_port,
-    open_log,
     package_folder,
-    private_directory,
     processes_in,
     stop_process,
     wait_until,
-    write_pairs,
 )
 
 STOP_STEPS = ((signal.SIGTERM, 10.0),)

@@ -179,9 +179,9 @@ def test_the_broker_wants_its_password_and_never_evicts(folder: Path) -> None:
             client.set("kept", "1")
             client.save()
         stranger = broker.url.replace(broker.url.split(":")[2].split("@")[0], "wrong")
-        with Connection(stranger) as connection:
-            with pytest.raises(OperationalError, match="invalid username-password"):
-                connection.default_channel.client.ping()
+        refused = pytest.raises(OperationalError, match="invalid username-password")
+        with Connection(stranger) as connection, refused:
+            connection.default_channel.client.ping()
         broker.process.kill()
         broker.process.wait()
     with valkey(folder) as broker, Connection(broker.url) as connection:
