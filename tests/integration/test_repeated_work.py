@@ -1,3 +1,11 @@
+"""Work that runs again because its connection died has one effect."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from standart.services import transaction_service
+from tests.builders import ORIGIN, TestUser, row_counts
 
 
 def test_a_create_that_runs_twice_makes_one_transaction(
@@ -12,3 +20,4 @@ def test_a_create_that_runs_twice_makes_one_transaction(
 
     assert (first.status, second.status) == (201, 201)
     assert first.body == second.body
+    assert row_counts(connection)["transactions"] == 1
