@@ -30,6 +30,9 @@ _MAX_WHOLE_DIGITS = len(str(MAX_MINOR))
 # [0-9] rather than \d, which also matches the digits of other scripts.
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 
+# What can be an amount in at least one currency; shorter than any limit of a database.
+_SOME_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,4})?")
+
 
 def _load_currencies() -> Mapping[str, int]:
     text = files("standart").joinpath("currencies.csv").read_text(encoding="utf-8")
@@ -92,6 +95,14 @@ def parse_amount(text: str, currency: str, *, field: str = "amount") -> Money:
     if amount > MAX_MINOR:
         raise _too_large(currency, field)
     return Money(amount, currency)
+
+
+def may_be_amount(text: str) -> bool:
+    """Whether ``text`` follows the grammar of amounts and is short enough for one.
+
+    For whoever learns the currency later: ``parse_amount`` has the last word.
+    """
+    return _SOME_AMOUNT.fullmatch(text) is not None
 
 
 def parse_rate(text: str, *, field: str = "commission_rate") -> Decimal:

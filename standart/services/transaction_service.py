@@ -77,14 +77,15 @@ def create(
 
     Raises:
         Unauthenticated, InsufficientScope: the key does not allow this.
-        InvalidInput: the amount does not fit the currency, or ``user_id`` does not fit.
+        InvalidInput: the currency is unknown, the amount does not fit it, or ``user_id``
+            does not fit.
         IdConflict: the id is taken by another request or by somebody else.
         IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
     """
     parameters = {
         "digest": digest.value,
         "scope": Scope.WRITE.value,
-        "amount": new.amount,
+        "amount": new.amount if _is_sound(new) else None,
         "currency": new.currency,
         "id": new.id or new.fresh_id,
         "user_id": new.user_id,
@@ -316,6 +317,15 @@ def _caller(
     return actor, kept
 
 
+def _is_sound(new: NewTransaction) -> bool:
+    """Whether the statement may see the amount: PostgreSQL reads texts that are no amounts.
+
+    Without an amount nothing is created, and the explaining path says what is wrong.
+    """
+    known = new.currency is None or new.currency in money.CURRENCIES
+    return known and money.may_be_amount(new.amount)
+
+
 _OWNER = text("SELECT id, currency, active FROM users WHERE id = :user_id")
 
 
@@ -330,7 +340,8 @@ def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[U
         raise InvalidInput.of("user_id", "There is no such user.")
     if not owner.active:
         raise InvalidInput.of("user_id", "This user is deactivated.")
-    return owner.id, money.parse_amount(new.amount, new.currency or owner.currency)
+    currency = owner.currency if new.currency is None else new.currency
+    return owner.id, money.parse_amount(new.amount, currency)
 
 
 _SAME = text(
