@@ -171,7 +171,7 @@ def verify(connection: Connection) -> Iterator[Finding]:
     for invariant, query in _INVARIANTS.items():
         for subject, detail in connection.execute(text(query)):
             yield Finding(invariant, subject, detail)
-    rows = connection.execution_options(yield_per=5000).execute(_COMMISSIONS)
+    rows = connection.execute(_COMMISSIONS, execution_options={"yield_per": 5000})
     for row in rows:
         expected = money.commission(row.amount, row.commission_rate)
         if row.commission != expected:
