@@ -129,6 +129,9 @@ def grant(connection: Connection, role: str) -> None:
         f"GRANT SELECT, INSERT ON {', '.join(_READ_AND_ADD)} TO {quoted}",
         f"GRANT UPDATE ON {', '.join(_CHANGE)} TO {quoted}",
         f"GRANT DELETE ON {', '.join(_DELETE)} TO {quoted}",
+        # Folding locks deltas, which needs the right to update some column: this one is
+        # generated always and takes no value.
+        f"GRANT UPDATE (id) ON balance_deltas TO {quoted}",
     ]
     for statement in statements:
         connection.execute(text(statement))

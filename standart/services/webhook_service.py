@@ -112,9 +112,10 @@ _RECORD = text(
     """
     WITH mine AS (
         UPDATE deliveries d
-        SET state = :state, lease = NULL,
-            delivered_at = CASE WHEN :state = 'delivered' THEN clock_timestamp() END,
-            next_attempt_at = CASE WHEN :state = 'waiting'
+        SET state = CAST(:state AS text), lease = NULL,
+            delivered_at = CASE WHEN CAST(:state AS text) = 'delivered'
+                THEN clock_timestamp() END,
+            next_attempt_at = CASE WHEN CAST(:state AS text) = 'waiting'
                 THEN clock_timestamp() + make_interval(secs => :delay) END
         WHERE d.user_id = :user_id AND d.id = :id AND d.lease = :lease
         RETURNING d.user_id, d.id, d.attempt_count
