@@ -10,8 +10,10 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import quote
 
 from standart.embedded.private_files import (
@@ -84,6 +86,16 @@ host all all 127.0.0.1/32 scram-sha-256
 """
 
 
+# Every role may connect to every database and make temporary tables by default.
+BOOTSTRAP = """\
+CREATE ROLE standart_owner LOGIN PASSWORD '{standart_owner}';
+CREATE ROLE standart_app LOGIN PASSWORD '{standart_app}';
+CREATE DATABASE standart OWNER standart_owner;
+REVOKE ALL ON DATABASE standart FROM PUBLIC;
+GRANT CONNECT ON DATABASE standart TO standart_app;
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Postgres:
     """A running server. The URLs are SQLAlchemy's (psycopg 3), passwords included."""
@@ -143,27 +155,23 @@ def start_postgres(data_dir: Path, *, durable: bool = True) -> Postgres:
     private_directory(layout.sockets, layout.account)
     passwords = keep_secrets(layout.credentials, ROLES)
     if not (layout.data / "PG_VERSION").exists():
-        _make_cluster(layout, passwords[SUPERUSER], durable)
+        _make_cluster(layout, passwords, durable)
     _clear_predecessor(layout)
     port = _write_settings(layout, durable)
-    process = _start(layout)
-    try:
-        server = _describe(layout, process, passwords, port)
-        _make_roles(server, passwords)
-    except BaseException:
-        stop_process(process, STOP_STEPS)
-        raise
-    return server
+    return _describe(layout, _start(layout), passwords, port)
 
 
-def _make_cluster(layout: _Layout, password: str, durable: bool) -> None:
-    """Run initdb beside the final place: a start that was cut off leaves no half cluster."""
+def _make_cluster(layout: _Layout, passwords: Mapping[str, str], durable: bool) -> None:
+    """Make cluster, roles and database beside the final place.
+
+    A start that is cut off leaves no half cluster where the next one would use it.
+    """
     draft = layout.data.with_name("data.new")
     if draft.exists():
         shutil.rmtree(draft)
     private_directory(draft, layout.account)
     password_file = layout.sockets / "initial-password"
-    write_private(password_file, password, layout.account)
+    write_private(password_file, passwords[SUPERUSER], layout.account)
     command: list[str | Path] = [
         layout.binaries / "initdb",
         f"--pgdata={draft}",
@@ -177,19 +185,42 @@ def _make_cluster(layout: _Layout, password: str, durable: bool) -> None:
         "--no-instructions",
     ]
     try:
-        with open_log(layout.log) as log:
-            start = log.tell()
-            maker = launch(
-                command if durable else [*command, "--no-sync"],
-                account=layout.account,
-                death_signal=signal.SIGTERM,
-                log=log,
-            )
-            if maker.wait() != 0:
-                raise EngineError(f"initdb failed: {last_complaint(layout.log, start)}")
+        _run(layout, command if durable else [*command, "--no-sync"])
     finally:
         password_file.unlink(missing_ok=True)
+    # Without a server there is nobody yet whom a half-made role could let in; what fails
+    # here holds passwords, so it is not logged.
+    options = ["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic"]
+    program = layout.binaries / "postgres"
+    command = [program, "--single", "-D", draft, *options, SUPERUSER]
+    _run(layout, command, BOOTSTRAP.format(**passwords))
     draft.rename(layout.data)
+
+
+def _run(layout: _Layout, command: Sequence[str | Path], text: str = "") -> None:
+    """Run one of the server's programs to its end.
+
+    Raises:
+        EngineError: it failed; its last complaint.
+    """
+    with open_log(layout.log) as log, TemporaryFile() as source:
+        start = log.tell()
+        source.write(text.encode())
+        source.seek(0)
+        program = launch(
+            command,
+            account=layout.account,
+            death_signal=signal.SIGTERM,
+            log=log,
+            stdin=source,
+        )
+        try:
+            code = program.wait()
+        except BaseException:
+            stop_process(program, STOP_STEPS)
+            raise
+    if code != 0:
+        raise EngineError(f"PostgreSQL cannot be set up: {last_complaint(layout.log, start)}")
 
 
 def _clear_predecessor(layout: _Layout) -> None:
@@ -270,36 +301,3 @@ def _describe(
         process=process,
         data=layout.data,
     )
-
-
-def _make_roles(server: Postgres, passwords: dict[str, str]) -> None:
-    """Create what is missing of roles and database; a start that was cut off goes on here."""
-    import psycopg
-    from psycopg import sql
-
-    url = server.superuser_url.replace("postgresql+psycopg", "postgresql")
-    with psycopg.connect(url, autocommit=True) as connection:
-
-        def missing(catalog: str, column: str, name: str) -> bool:
-            query = sql.SQL("SELECT 1 FROM {} WHERE {} = %s").format(
-                sql.Identifier(catalog), sql.Identifier(column)
-            )
-            return connection.execute(query, [name]).fetchone() is None
-
-        for role in (OWNER, APPLICATION):
-            if missing("pg_roles", "rolname", role):
-                statement = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-                connection.execute(
-                    statement.format(sql.Identifier(role), sql.Literal(passwords[role]))
-                )
-        if missing("pg_database", "datname", DATABASE):
-            statement = sql.SQL("CREATE DATABASE {} OWNER {}")
-            connection.execute(statement.format(sql.Identifier(DATABASE), sql.Identifier(OWNER)))
-        # Every role may connect to every database and make temporary tables by default.
-        for grant in (
-            "REVOKE ALL ON DATABASE {} FROM PUBLIC",
-            "GRANT CONNECT ON DATABASE {} TO {}",
-        ):
-            connection.execute(
-                sql.SQL(grant).format(sql.Identifier(DATABASE), sql.Identifier(APPLICATION))
-            )

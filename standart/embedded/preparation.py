@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from standart import migrations
@@ -54,7 +54,7 @@ def migrate(settings: Settings) -> None:
         engine.dispose()
 
 
-def unreachable(error: OperationalError) -> ConfigurationError:
+def unreachable(error: DBAPIError) -> ConfigurationError:
     """Return the database's refusal in one line, without the statement or the URL."""
     reason = str(error.orig or error).strip().splitlines()
     return ConfigurationError(

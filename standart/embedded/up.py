@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -38,6 +39,7 @@ from standart.embedded.supervisor import (
     Supervisor,
 )
 from standart.errors import ConfigurationError
+from standart.observability import configure_logging
 
 log = logging.getLogger("standart.up")
 
@@ -299,3 +301,10 @@ def _fail(message: str, code: int) -> int:
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+if __name__ == "__main__":
+    given_options = json.loads(sys.argv[1])
+    given_options["data_dir"] = Path(given_options["data_dir"])
+    configure_logging(os.environ.get("STANDART_LOG_FORMAT") or "auto", "INFO")
+    sys.exit(up(Options(**given_options), os.environ))

@@ -1,0 +1,102 @@
+"""What the commands share: the database, exit codes, errors in one line.
+
+Exit codes: 0 done, 1 refused or impossible, 2 wrong usage, input or settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from standart.config import Settings
+from standart.db import make_engine, sqlstate, transaction
+from standart.embedded.preparation import unreachable
+from standart.encryption import Keyring
+from standart.errors import ConfigurationError, DomainError, InvalidInput
+from standart.models import Role, Scope
+from standart.observability import configure_logging
+from standart.services.access import Actor, Origin
+
+# Whoever may run commands on the host is an operator; the audit log says from where.
+OPERATOR = Actor(None, "command line", Role.ADMIN, frozenset(Scope), Origin("cli"))
+
+UNDEFINED_TABLE = "42P01"
+
+
+class Failure(click.ClickException):
+    """One line on standard error and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        """``message`` names the remedy where there is one."""
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance too
+
+
+class ServiceCommand(click.Command):
+    """A command over services: their errors become one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command.
+
+        Raises:
+            Failure: instead of every error of domain, settings or database.
+        """
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise Failure(error.detail, 2) from None
+        except InvalidInput as error:
+            lines = [f"{each.field} {each.message}" for each in error.errors]
+            raise Failure("; ".join(lines) or error.detail, 2) from None
+        except DomainError as error:
+            raise Failure(error.detail) from None
+        except OperationalError as error:
+            raise Failure(unreachable(error).detail) from None
+        except DBAPIError as error:
+            if sqlstate(error) == UNDEFINED_TABLE:
+                raise Failure(
+                    "the database has no tables yet; run `standart migrate` first"
+                ) from None
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """The service's database as a command uses it."""
+
+    settings: Settings
+    engine: Engine
+
+    @property
+    def keyring(self) -> Keyring:
+        """The key ring of the settings."""
+        return Keyring.parse(self.settings.encryption_keys)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Hold one unit of work; objects stay readable after it."""
+        with Session(self.engine, expire_on_commit=False) as session, transaction(session):
+            yield session
+
+
+@contextmanager
+def database(*, require_secrets: bool = True) -> Iterator[Database]:
+    """Hold the database that the environment or a running `standart up` names.
+
+    Raises:
+        ConfigurationError: a setting is missing or makes no sense.
+    """
+    settings = Settings.from_env(require_secrets=require_secrets)
+    configure_logging(settings.log_format, settings.log_level)
+    engine = make_engine(settings.database_url, pool_size=1)
+    try:
+        yield Database(settings, engine)
+    finally:
+        engine.dispose()

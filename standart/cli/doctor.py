@@ -1,0 +1,164 @@
+"""`standart doctor`: is everything in place, and what to do where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from standart import migrations
+from standart.cli.base import Failure, ServiceCommand
+from standart.config import Settings, unknown_variables
+from standart.db import autocommit, make_engine
+from standart.embedded.preparation import unreachable
+from standart.encryption import Keyring
+from standart.errors import ConfigurationError
+from standart.services import heartbeat_service, webhook_service
+
+# Seconds; a clock that is further off shows wrong times, though the database's clock decides.
+CLOCK_TOLERANCE = 2.0
+
+# A sweep may be late by some periods before somebody should look, seconds.
+SWEEP_GRACE = 30.0
+WEBHOOK_GRACE = 120.0
+BROKER_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One check; without a remedy it is in order."""
+
+    name: str
+    detail: str
+    remedy: str = ""
+    harmless: bool = False
+
+    @property
+    def mark(self) -> str:
+        """How the line begins."""
+        if not self.remedy:
+            return "ok  "
+        return "warn" if self.harmless else "FAIL"
+
+
+@click.command(cls=ServiceCommand)
+def doctor() -> None:
+    """Check settings, database, migrations, broker, clock and worker; exit 1 on a failure."""
+    failed = 0
+    for result in _examine():
+        failed += result.mark == "FAIL"
+        remedy = f". {result.remedy}" if result.remedy else ""
+        click.echo(f"{result.mark}  {result.name}: {result.detail}{remedy}")
+    if failed:
+        raise Failure(f"{failed} checks failed")
+
+
+def _examine() -> Iterator[Result]:
+    try:
+        settings = Settings.from_env()
+        Keyring.parse(settings.encryption_keys)
+    except ConfigurationError as error:
+        yield Result("settings", f"{error.variable} {error.problem}", error.remedy)
+        return
+    yield Result("settings", "all make sense")
+    for name in unknown_variables():
+        yield Result("settings", f"{name} is unknown", "Correct or remove it", harmless=True)
+    yield _broker(settings)
+    engine = make_engine(settings.database_url, pool_size=1)
+    try:
+        yield from _database(engine, settings)
+    finally:
+        engine.dispose()
+
+
+def _broker(settings: Settings) -> Result:
+    from kombu import Connection as Broker
+
+    options = {"socket_connect_timeout": BROKER_SECONDS, "socket_timeout": BROKER_SECONDS}
+    try:
+        with Broker(settings.broker_url, transport_options=options) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+    except Exception as error:  # the client raises whatever its transport does
+        return Result(
+            "broker",
+            f"does not answer ({type(error).__name__})",
+            "Start it or correct REDIS_URL; until then background work waits",
+        )
+    return Result("broker", "answers")
+
+
+def _database(engine: Engine, settings: Settings) -> Iterator[Result]:
+    try:
+        with autocommit(engine) as connection:
+            migrations.check_server(connection)
+            version = connection.scalar(text("SHOW server_version"))
+            yield Result("database", f"PostgreSQL {version} answers")
+            schema = _schema(connection)
+            yield schema
+            yield _role(connection)
+            yield _clock(connection)
+            if not schema.remedy:
+                yield _sweep(connection, settings)
+                yield _webhooks(connection)
+    except ConfigurationError as error:
+        yield Result("database", error.problem, error.remedy)
+    except DBAPIError as error:
+        refusal = unreachable(error)
+        yield Result("database", refusal.problem, refusal.remedy)
+
+
+def _schema(connection: Connection) -> Result:
+    current, head = migrations.current(connection), migrations.head()
+    if current == head:
+        return Result("migrations", f"at {head}")
+    return Result(
+        "migrations",
+        f"at {current or 'nothing'}, this version needs {head}",
+        "Run `standart migrate`",
+    )
+
+
+def _role(connection: Connection) -> Result:
+    owns = connection.scalar(
+        text(
+            "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public'"
+            " AND pg_has_role(current_user, tableowner, 'MEMBER'))"
+        )
+    )
+    if owns:
+        return Result(
+            "role",
+            "the application's role owns its tables, so triggers alone protect the history",
+            "Give STANDART_MIGRATION_DATABASE_URL another role and run `standart migrate` with it",
+            harmless=True,
+        )
+    return Result("role", "the application's role owns no tables")
+
+
+def _clock(connection: Connection) -> Result:
+    there: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    apart = abs((datetime.now(UTC) - there).total_seconds())
+    if apart <= CLOCK_TOLERANCE:
+        return Result("clock", "agrees with the database's")
+    return Result("clock", f"{apart:.1f} s off the database's", "Synchronise both by NTP")
+
+
+def _sweep(connection: Connection, settings: Settings) -> Result:
+    age = heartbeat_service.ages(connection).get("sweep")
+    remedy = "Start `standart worker` and `standart beat`, and see what they log"
+    if age is None:
+        return Result("worker", "has never swept", remedy)
+    if age > settings.expiry_sweep_seconds + SWEEP_GRACE:
+        return Result("worker", f"swept {age:.0f} s ago", remedy)
+    return Result("worker", f"swept {age:.0f} s ago")
+
+
+def _webhooks(connection: Connection) -> Result:
+    lag = webhook_service.oldest_due_seconds(connection)
+    if lag > WEBHOOK_GRACE:
+        return Result("webhooks", f"the oldest is due for {lag:.0f} s", "Start more workers")
+    return Result("webhooks", f"the oldest is due for {lag:.0f} s")

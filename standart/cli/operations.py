@@ -1,0 +1,61 @@
+"""Commands that run one sweep by hand, prove the books and show the settings."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy import text
+
+from standart.cli.base import Failure, ServiceCommand, database
+from standart.config import Settings, describe, unknown_variables
+from standart.db import autocommit
+from standart.embedded.preparation import migrate as bring_up_to_date
+from standart.services import ledger_service, transaction_service
+
+EXPIRY_BATCH = 500
+
+
+@click.command(cls=ServiceCommand)
+def migrate() -> None:
+    """Bring the database's schema up to date, under a lock, as the owner role."""
+    bring_up_to_date(Settings.from_env(require_secrets=False))
+    click.echo("the schema is up to date")
+
+
+@click.command(cls=ServiceCommand)
+def expire() -> None:
+    """End overdue transactions now instead of at the next sweep."""
+    total = 0
+    with database(require_secrets=False) as base, autocommit(base.engine) as connection:
+        while True:
+            ended = transaction_service.expire_overdue(connection, batch=EXPIRY_BATCH)
+            total += ended
+            if ended < EXPIRY_BATCH:
+                break
+    click.echo(f"expired {total}")
+
+
+@click.command(cls=ServiceCommand)
+def verify() -> None:
+    """Prove the books: list each broken invariant, exit 1 if there is any."""
+    broken = 0
+    with database(require_secrets=False) as base, base.engine.connect() as connection:
+        # One snapshot for all checks; reading everything may take longer than a request may.
+        snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
+        snapshot.execute(text("SET LOCAL statement_timeout = 0"))
+        for finding in ledger_service.verify(snapshot):
+            broken += 1
+            click.echo(f"{finding.invariant}: {finding.subject}: {finding.detail}")
+    if broken:
+        raise Failure(f"{broken} broken invariants")
+    click.echo("the books are right")
+
+
+@click.command(cls=ServiceCommand)
+def settings() -> None:
+    """Show all settings with value, source and default; secrets are masked."""
+    for row in describe():
+        default = f" (default {row.default})" if row.default else ""
+        click.echo(f"{row.variable}={row.value}")
+        click.echo(f"    from {row.source}{default}. {row.help}")
+    for name in unknown_variables():
+        click.echo(f"unknown: {name} is no setting of this version", err=True)

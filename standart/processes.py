@@ -1,0 +1,232 @@
+"""The long-running parts: `serve`, `worker`, `beat`; and `deliver`, a worker's sweep by hand."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from standart import serving
+from standart.errors import ConfigurationError, DomainError
+
+if TYPE_CHECKING:
+    import celery
+
+    from standart.config import Settings
+
+log = logging.getLogger(__name__)
+
+# Webhooks wait for the network and sweeps for the database: threads suffice, and cost a
+# third of the memory of processes.
+WORKER_THREADS = 4
+
+# One line for each message that was sent or received says nothing that metrics don't.
+CHATTY = ("celery.app.trace", "celery.beat", "celery.worker.strategy", "kombu")
+
+
+@click.command
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port."
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Processes that serve.",
+)
+def serve(host: str, port: int, workers: int) -> None:
+    """Serve API and panel over HTTP."""
+    with _one_line_errors():
+        settings = _settings()
+        _add_trusted_host(host, settings)
+        options = serving.Options(host, port, workers, settings.log_format, settings.log_level)
+        if settings.metrics_port is None:
+            serving.become(options)
+        with _metrics(settings.metrics_port, settings):
+            serving.run(options)
+
+
+@click.command
+@click.option("--beat", "with_beat", is_flag=True, help="Send the timetable's tasks as well.")
+@click.option(
+    "--concurrency",
+    default=WORKER_THREADS,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Tasks that run at the same time.",
+)
+def worker(with_beat: bool, concurrency: int) -> None:
+    """Run background tasks: expiry, webhooks, folding, purging."""
+    with _one_line_errors():
+        queue = _queue()
+        running = queue.Worker(
+            pool="threads",
+            concurrency=concurrency,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+        )
+        if with_beat:
+            threading.Thread(target=_embedded_beat, args=(queue,), name="beat", daemon=True).start()
+        running.start()
+        sys.exit(running.exitcode)
+
+
+@click.command
+def beat() -> None:
+    """Send the timetable's tasks to the workers; two of it are harmless."""
+    with _one_line_errors():
+        service = _beat(_queue())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _leave)
+        service.start()
+
+
+@click.command
+def deliver() -> None:
+    """Send the webhooks that are due, now instead of at the next sweep."""
+    from standart import tasks
+
+    with _one_line_errors():
+        total = 0
+        with tasks.worker_app(_settings()).app_context():
+            while sent := tasks.deliver_batch():
+                total += sent
+        click.echo(f"tried {total}")
+
+
+def _settings() -> Settings:
+    from standart.config import Settings
+    from standart.observability import configure_logging
+
+    settings = Settings.from_env()
+    configure_logging(settings.log_format, settings.log_level)
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return settings
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn a refusal into one line on standard error: exit 2 for settings, else 1."""
+    try:
+        yield
+    except DomainError as error:
+        click.echo(f"Error: {error.detail}", err=True)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+
+
+def _add_trusted_host(host: str, settings: Settings) -> None:
+    """Let the server's processes answer requests for the very address it listens on."""
+    if host not in settings.trusted_hosts:
+        hosts = ",".join([*settings.trusted_hosts, host])
+        os.environ.pop("STANDART_TRUSTED_HOSTS_FILE", None)
+        os.environ["STANDART_TRUSTED_HOSTS"] = hosts
+
+
+@contextmanager
+def _metrics(port: int, settings: Settings) -> Iterator[None]:
+    """Serve the metrics of all processes of this server while the block runs."""
+    from standart.observability import start_metrics_server
+
+    with tempfile.TemporaryDirectory(prefix="standart-metrics-") as folder:
+        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        server = start_metrics_server(port, [_lags(settings)])
+        try:
+            yield
+        finally:
+            server.close()
+
+
+def _lags(settings: Settings) -> Any:
+    """Return the gauges that tell whether the background parts keep up."""
+    from standart.db import autocommit, make_engine
+    from standart.observability import GaugeReader
+    from standart.services import heartbeat_service, webhook_service
+
+    engine = make_engine(settings.database_url, pool_size=1)
+
+    def read() -> Mapping[str, float]:
+        with autocommit(engine) as connection:
+            ages = heartbeat_service.ages(connection)
+            return {
+                "standart_webhook_lag_seconds": webhook_service.oldest_due_seconds(connection),
+                **{
+                    f"standart_{name}_age_seconds": age
+                    for name, age in ages.items()
+                    if name in ("sweep", "delivery")
+                },
+            }
+
+    return GaugeReader(
+        {
+            "standart_webhook_lag_seconds": "Age of the oldest webhook that is due and not sent.",
+            "standart_sweep_age_seconds": "Seconds since the last expiry sweep.",
+            "standart_delivery_age_seconds": "Seconds since the last webhook sweep.",
+        },
+        read,
+    )
+
+
+def _queue() -> celery.Celery:
+    """Return the Celery app with our logging instead of its own."""
+    from celery import signals
+
+    from standart import tasks
+
+    signals.setup_logging.connect(_leave_logging_alone)
+    signals.worker_ready.connect(_stop_in_our_words)
+    # Its tasks are JSON and ours: being root is no danger to them.
+    warnings.filterwarnings("ignore", message="(?s).*superuser privileges")
+    queue: celery.Celery = tasks.worker_app(_settings()).extensions["celery"]
+    return queue
+
+
+def _leave_logging_alone(**about: object) -> None:
+    """Being connected is all: Celery then sets nothing up."""
+
+
+def _stop_in_our_words(**about: object) -> None:
+    """Replace Celery's handlers, which print to the terminal in a form of their own.
+
+    As theirs, the first signal lets running tasks end; repeating it changes nothing.
+    """
+    from celery.worker import state
+
+    def stop(number: int, frame: object) -> None:
+        state.should_stop = 0  # type: ignore[assignment]  # None or an exit code, says Celery
+        log.info("stopping; running tasks may end")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+def _beat(queue: celery.Celery) -> Any:
+    """Return a beat without a file: what is due is known by the database, not by beat."""
+    from celery.beat import Scheduler, Service
+
+    return Service(queue, scheduler_cls=Scheduler)
+
+
+def _embedded_beat(queue: celery.Celery) -> None:
+    """Run beat in a thread; without it nothing is swept, so its end is the worker's."""
+    try:
+        _beat(queue).start()
+    except Exception:
+        log.exception("beat failed")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(0)

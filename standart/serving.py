@@ -1,0 +1,108 @@
+"""The HTTP server and all its options: granian in WSGI mode.
+
+Its main process only holds the socket and restarts workers, so it loads nothing of the
+service: `standart serve` checks the settings and then becomes this program.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+# A thread waits while the database works; more of them than this gain nothing under one
+# interpreter lock, and would only queue for connections of the pool.
+MOST_THREADS = 8
+BACKLOG = 1024
+
+# A body has at most 64 KiB; what is larger is not held for a client that sends slowly.
+HEADER_READ_MILLISECONDS = 10_000
+HTTP1_BUFFER_BYTES = 128 * 1024
+
+# Seconds; a request ends long before, by the time-outs of its statements.
+WORKER_STOP_SECONDS = 15
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Where to listen, with how many processes, and how to log."""
+
+    host: str
+    port: int
+    workers: int
+    log_format: str
+    log_level: str
+
+
+def become(options: Options) -> NoReturn:
+    """Replace this process by one that only serves."""
+    program = [sys.executable, "-P", "-m", "standart.serving", json.dumps(asdict(options))]
+    os.execv(program[0], program)  # noqa: S606 - our own program, no shell
+
+
+def run(options: Options) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.log import LogLevels
+
+    server = Granian(
+        target="standart.serving:application",
+        factory=True,
+        address=options.host,
+        port=options.port,
+        interface=Interfaces.WSGI,
+        workers=options.workers,
+        # Above this number granian itself warns that threads outnumber the processors.
+        blocking_threads=min(MOST_THREADS, 2 * (os.cpu_count() or 1) + 1),
+        backlog=BACKLOG,
+        http=HTTPModes.http1,
+        websockets=False,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEADER_READ_MILLISECONDS, max_buffer_size=HTTP1_BUFFER_BYTES
+        ),
+        respawn_failed_workers=True,
+        workers_kill_timeout=WORKER_STOP_SECONDS,
+        log_level=LogLevels.debug if options.log_level == "DEBUG" else LogLevels.warning,
+        # Its records go the way of all others, in our format.
+        log_dictconfig={
+            "version": 1,
+            "disable_existing_loggers": False,
+            "formatters": {},
+            "handlers": {},
+            "loggers": {"_granian": {"handlers": [], "propagate": True}},
+        },
+    )
+    server.serve()
+
+
+def application() -> Flask:
+    """Return the app inside a worker process."""
+    from standart.app import create_app
+    from standart.config import Settings
+    from standart.observability import configure_logging
+
+    settings = Settings.from_env()
+    configure_logging(settings.log_format, settings.log_level)
+    if sys.platform == "linux":
+        # A worker whose main process was killed would keep the port.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+    return create_app(settings)
+
+
+if __name__ == "__main__":
+    from standart.observability import configure_logging
+
+    given_options = Options(**json.loads(sys.argv[1]))
+    configure_logging(given_options.log_format, given_options.log_level)
+    run(given_options)
