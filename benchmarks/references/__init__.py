@@ -1,0 +1,1 @@
+"""What Standart is measured against: programs of their own."""

@@ -1,0 +1,1 @@
+"""A payment API as it is usually written."""
