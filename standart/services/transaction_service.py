@@ -39,7 +39,15 @@ from standart.states import Action, TransactionStatus, target_of
 # The state may move between an act and the question why it failed; each round asks anew.
 _ROUNDS = 5
 
-_ID_CONSTRAINTS = frozenset({"pk_transactions", "uq_transactions_id"})
+# Broken by what happened beside the statement: the id was taken, the user was deleted.
+_EXPLAINED_CONSTRAINTS = frozenset(
+    {
+        "pk_transactions",
+        "uq_transactions_id",
+        "fk_transactions_users",
+        "fk_idempotency_keys_users",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +282,7 @@ def _act(
         try:
             body = connection.execute(statement, parameters).scalar_one_or_none()
         except IntegrityError as error:
-            if constraint_name(error) not in _ID_CONSTRAINTS:
+            if constraint_name(error) not in _EXPLAINED_CONSTRAINTS:
                 raise
             body = None
         if body is not None:

@@ -177,6 +177,8 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         UserHasHistory: there are transactions; deactivate the user instead.
         InvalidInput: it is the last active admin.
     """
+    # A transaction that is just being created holds the row: it is history once we have it.
+    session.execute(select(User.id).where(User.id == user.id).with_for_update())
     if session.scalar(select(select(Transaction.id).filter_by(user_id=user.id).exists())):
         raise UserHasHistory
     _keep_an_admin(session, user)
