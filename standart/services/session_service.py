@@ -87,4 +87,4 @@ def purge_sessions(session: Session, *, lifetime_seconds: int) -> int:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
