@@ -191,7 +191,7 @@ def _url(target: Target) -> URL:
     path, _, query = target.path.partition("?")
     return URL.build(
         scheme=target.scheme,
-        host=target.host,
+        host=f"[{target.host}]" if ":" in target.host else target.host,
         port=target.port,
         path=path,
         query_string=query,
