@@ -1,0 +1,52 @@
+"""The HTTP API: what comes in is checked here, what happens is decided in the services."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from standart.api import (
+    balance,
+    docs,
+    errors,
+    events,
+    health,
+    metrics,
+    responses,
+    transactions,
+)
+from standart.api.body import MAX_BODY_BYTES
+from standart.api.restful import Api
+from standart.extensions import csrf, settings_of
+
+__all__ = ["MAX_BODY_BYTES", "init_app"]
+
+
+def init_app(app: Flask) -> None:
+    """Add the API, its errors and, if wanted, its documentation to ``app``."""
+    settings = settings_of(app)
+    responses.init_app(app)
+    errors.init_app(app)
+    if settings.rate_limit is not None:
+        # The client of Redis takes half a second to load; few need it here.
+        from standart.api import limits
+
+        limits.init_app(app, settings.rate_limit, settings.redis_url)
+    if settings.metrics_port is not None:
+        metrics.init_app(app)
+    blueprint = Blueprint("api", __name__)
+    api = Api(blueprint)
+    api.add(transactions.CreateTransaction, "/create_transaction", "create_transaction")
+    api.add(transactions.CancelTransaction, "/cancel_transaction", "cancel_transaction")
+    api.add(transactions.ConfirmTransaction, "/confirm_transaction", "confirm_transaction")
+    api.add(transactions.CheckTransaction, "/check_transaction", "check_transaction")
+    api.add(transactions.ListTransactions, "/transactions", "transactions")
+    api.add(balance.Balance, "/balance", "balance")
+    api.add(events.ListEvents, "/events", "events")
+    api.add(events.OneEvent, "/events/<event_id>", "event")
+    api.add(health.Alive, "/healthz", "healthz")
+    api.add(health.ReadyToServe, "/readyz", "readyz")
+    app.register_blueprint(blueprint)
+    # A key is no cookie: no browser sends it by itself, so there is nothing to forge.
+    csrf.exempt(blueprint)
+    if settings.api_docs:
+        docs.init_app(app)

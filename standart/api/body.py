@@ -1,0 +1,151 @@
+"""Reading a request body: strict JSON, strictly typed, numbers never as binary floats.
+
+Structure first, by the scanner of the standard library with everything lax refused; types
+second, by msgspec from the schema. What is not JSON is 400, what is JSON but not what the
+schema says is 422.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NoReturn, TypeVar
+
+import msgspec
+from flask import request
+
+from standart.errors import (
+    FieldError,
+    InvalidInput,
+    Malformed,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+)
+
+MAX_BODY_BYTES: Final = 64 * 1024
+
+# Far more digits than any amount has, far fewer than what int() refuses.
+_LONGEST_NUMBER: Final = 1000
+
+_CONTENT_TYPE: Final = re.compile(
+    r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE
+)
+
+_WORDS: Final = (
+    ("Expected ", "must be "),
+    (", got ", ", not "),
+    ("`str", "`string"),
+    ("`Number`", "`number`"),
+    ("`bool`", "`boolean`"),
+)
+
+Schema = TypeVar("Schema", bound=msgspec.Struct)
+
+
+class Number:
+    """A number literal of a body, exactly as it was written."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        if len(text) > _LONGEST_NUMBER:
+            raise Malformed("The body holds a number that is too long.")
+        self.text = text
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Malformed("The body names a key twice.")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise Malformed(f"{name} is not JSON.")
+
+
+_SCANNER: Final = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=Number,
+    parse_float=Number,
+    parse_constant=_constant,
+)
+
+
+def read(schema: type[Schema]) -> Schema:
+    """Return the body of the current request as ``schema``.
+
+    Raises:
+        UnsupportedMediaType: not ``application/json`` in UTF-8, or encoded (gzip).
+        PayloadTooLarge: more than ``MAX_BODY_BYTES``.
+        Malformed: no JSON, or JSON that other readers would read differently.
+        InvalidInput: JSON that is not what the schema says.
+    """
+    environ = request.environ
+    content_type = environ.get("CONTENT_TYPE", "")
+    if content_type != "application/json" and not _CONTENT_TYPE.fullmatch(content_type):
+        raise UnsupportedMediaType
+    if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise UnsupportedMediaType
+    return parse(request.get_data(cache=False), schema)
+
+
+def parse(data: bytes, schema: type[Schema]) -> Schema:
+    """Return ``data`` as ``schema``; raises as ``read`` does."""
+    if len(data) > MAX_BODY_BYTES:
+        raise PayloadTooLarge
+    try:
+        found = _SCANNER.decode(data.decode())
+    except UnicodeDecodeError:
+        raise Malformed("The body is not UTF-8.") from None
+    except (json.JSONDecodeError, RecursionError):
+        raise Malformed("The body is not JSON.") from None
+    if type(found) is not dict:
+        raise InvalidInput.of("body", "must be a JSON object")
+    # The one field that may be a number literal: its text is the exact value.
+    amount = found.get("amount")
+    if type(amount) is Number:
+        found["amount"] = amount.text
+    return typed(found, schema)
+
+
+def typed(found: dict[str, Any], schema: type[Schema]) -> Schema:
+    """Return fields by name as ``schema``.
+
+    Raises:
+        InvalidInput: names every field that is unknown, missing or of another type.
+    """
+    try:
+        return msgspec.convert(found, schema)
+    except msgspec.ValidationError:
+        raise InvalidInput(_problems(found, schema)) from None
+
+
+def _problems(found: dict[str, Any], schema: type[Schema]) -> list[FieldError]:
+    fields = {field.encode_name: field for field in msgspec.structs.fields(schema)}
+    problems = [
+        FieldError(shown(name), "is not a known field") for name in found if name not in fields
+    ]
+    for name, field in fields.items():
+        if name not in found:
+            if field.required:
+                problems.append(FieldError(name, "is required"))
+            continue
+        try:
+            msgspec.convert(found[name], field.type)
+        except msgspec.ValidationError as error:
+            problems.append(FieldError(name, _sentence(error)))
+    return problems
+
+
+def _sentence(error: msgspec.ValidationError) -> str:
+    """Return msgspec's message as a predicate in JSON's words: must be `string`, not `number`."""
+    text = str(error).partition(" - at `")[0]
+    for theirs, ours in _WORDS:
+        text = text.replace(theirs, ours)
+    return shown(text[0].lower() + text[1:])
+
+
+def shown(text: str) -> str:
+    """Return foreign text fit for an answer: short, printable, without lone surrogates."""
+    return text[:200].encode("ascii", "backslashreplace").decode()

@@ -1,0 +1,175 @@
+"""Rules for the text of single fields, in words that complete "field …"; ``None`` is fine.
+
+Each pattern is the contract's grammar in ASCII and is matched in full: ``$`` alone would
+let a line break through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from standart.errors import FieldError, InvalidInput
+from standart.money import CURRENCIES
+
+AMOUNT: Final = r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?"
+IDENTIFIER: Final = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+METADATA_KEY: Final = r"[A-Za-z0-9_.-]{1,40}"
+LIMIT: Final = r"[1-9][0-9]{0,2}"
+
+LONGEST_PAGE: Final = 100
+MOST_METADATA: Final = 50
+LONGEST_METADATA: Final = 500
+
+_AMOUNT: Final = re.compile(AMOUNT)
+_IDENTIFIER: Final = re.compile(IDENTIFIER)
+_METADATA_KEY: Final = re.compile(METADATA_KEY)
+_LIMIT: Final = re.compile(LIMIT)
+
+# Control characters (Unicode category Cc) and halves of surrogate pairs, which no
+# encoding can carry.
+_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+Check = Callable[[Any], str | None]
+
+
+def amount(text: str) -> str | None:
+    """A plain decimal above zero; how many digits it may have depends on the currency."""
+    if not _AMOUNT.fullmatch(text):
+        return "must be a plain decimal number such as 100.00, in range"
+    return None if text.strip("0.") else "must be greater than 0"
+
+
+def currency(text: str) -> str | None:
+    """An ISO 4217 code that one can pay in."""
+    return None if text in CURRENCIES else "is not an ISO 4217 currency code such as RUB"
+
+
+def identifier(text: str) -> str | None:
+    """A UUID with dashes, in either case."""
+    return None if _IDENTIFIER.fullmatch(text) else "must be a UUID with dashes"
+
+
+def plain(text: str) -> str | None:
+    """Text without control characters and lone surrogates."""
+    return "must not hold control characters" if _UNFIT.search(text) else None
+
+
+def prose(text: str) -> str | None:
+    """Plain text without the number of a payment card."""
+    return plain(text) or ("must not hold a card number" if holds_card_number(text) else None)
+
+
+def limit(text: str) -> str | None:
+    """The size of a page."""
+    if _LIMIT.fullmatch(text) and int(text) <= LONGEST_PAGE:
+        return None
+    return f"must be a whole number from 1 to {LONGEST_PAGE}"
+
+
+def metadata(values: Mapping[str, str]) -> str | None:
+    """A flat object of few short strings under plain keys."""
+    if len(values) > MOST_METADATA:
+        return f"must have at most {MOST_METADATA} keys"
+    for key, value in values.items():
+        if not _METADATA_KEY.fullmatch(key):
+            return "must have keys of 1 to 40 letters, digits, dots, dashes and underscores"
+        if len(value) > LONGEST_METADATA:
+            return f"must have values of at most {LONGEST_METADATA} characters"
+        if _UNFIT.search(value):
+            return "must not hold control characters"
+    return None
+
+
+def require(*fields: tuple[str, object, Check]) -> None:
+    """Check fields given as (name, value, rule); absent ones are fine.
+
+    Raises:
+        InvalidInput: names every field that breaks its rule.
+    """
+    problems = [
+        FieldError(name, problem)
+        for name, value, check in fields
+        if value is not None and (problem := check(value)) is not None
+    ]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def uuid_of(text: str, field: str = "id") -> UUID:
+    """Return the id that ``text`` writes.
+
+    Raises:
+        InvalidInput: ``text`` is not a UUID with dashes.
+    """
+    require((field, text, identifier))
+    return UUID(text)
+
+
+def uuid_or_none(text: str | None) -> UUID | None:
+    """Return the id of a field that was checked already."""
+    return None if text is None else UUID(text)
+
+
+# Issuer ranges as (first digits from, to) → lengths, after ISO/IEC 7812 and the schemes'
+# published ranges: Visa, Mastercard, Mir, American Express, Diners, Discover, JCB,
+# UnionPay, Maestro.
+_ISSUERS: Final = (
+    ("4", "4", (13, 16, 19)),
+    ("51", "55", (16,)),
+    ("2221", "2720", (16,)),
+    ("2200", "2204", (16, 17, 18, 19)),
+    ("34", "34", (15,)),
+    ("37", "37", (15,)),
+    ("300", "305", (14, 16, 17, 18, 19)),
+    ("36", "36", (14, 15, 16, 17, 18, 19)),
+    ("38", "39", (14, 16, 17, 18, 19)),
+    ("6011", "6011", (16, 17, 18, 19)),
+    ("644", "659", (16, 17, 18, 19)),
+    ("3528", "3589", (16, 17, 18, 19)),
+    ("62", "62", (16, 17, 18, 19)),
+    ("81", "81", (16, 17, 18, 19)),
+    ("50", "50", (13, 14, 15, 16, 17, 18, 19)),
+    ("56", "69", (13, 14, 15, 16, 17, 18, 19)),
+)
+_DIGITS: Final = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")
+_SHORTEST_CARD: Final = 13
+_LONGEST_CARD: Final = 19
+
+
+def holds_card_number(text: str) -> bool:
+    """Whether ``text`` has what must be taken for a card number: issuer, length, Luhn.
+
+    Spaces and dashes may part the digits; a number may begin and end at any such gap, so
+    that a house number in front does not hide it.
+    """
+    if len(text) < _SHORTEST_CARD:
+        return False
+    return any(_is_card(number) for run in _DIGITS.findall(text) for number in _numbers(run))
+
+
+def _numbers(run: str) -> Iterator[str]:
+    groups = re.split(r"[ -]", run)
+    for start in range(len(groups)):
+        number = ""
+        for group in groups[start:]:
+            number += group
+            if len(number) > _LONGEST_CARD:
+                break
+            yield number
+
+
+def _is_card(number: str) -> bool:
+    return any(
+        len(number) in lengths and low <= number[: len(low)] <= high
+        for low, high, lengths in _ISSUERS
+    ) and _luhn(number)
+
+
+def _luhn(number: str) -> bool:
+    """Check the last digit by ISO/IEC 7812-1 annex B."""
+    digits = [int(digit) for digit in reversed(number)]
+    doubled = (sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return (sum(digits[::2]) + sum(doubled)) % 10 == 0

@@ -1,0 +1,62 @@
+"""Events over HTTP: what webhooks carry, and how their deliveries fared."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import Response
+from sqlalchemy import Connection
+
+from standart.api import auth, query, responses, schemas
+from standart.api.checks import uuid_of, uuid_or_none
+from standart.api.cursor import Sealer
+from standart.api.restful import Resource
+from standart.extensions import on_connection, settings
+from standart.services import key_service, webhook_service
+
+DEFAULT_LIMIT: Final = 20
+
+
+class ListEvents(Resource):
+    """``GET /events``."""
+
+    def get(self) -> Response:
+        """List events, newest first."""
+        digest, origin = auth.caller(), auth.origin()
+        asked = query.read(schemas.ListEvents)
+        limit = int(asked.limit or DEFAULT_LIMIT)
+        user_id = uuid_or_none(asked.user_id)
+        transaction_id = uuid_or_none(asked.transaction_id)
+        secret = settings().secret_key
+
+        def work(connection: Connection) -> Response:
+            actor = key_service.authenticate(connection, digest, origin)
+            sealer = Sealer(secret, "events", actor, asked)
+            rows = webhook_service.list_events(
+                connection,
+                actor,
+                user_id=user_id,
+                type=asked.type,
+                transaction_id=transaction_id,
+                after=sealer.open(asked.cursor),
+                limit=limit + 1,
+            )
+            return responses.page(rows, limit, sealer)
+
+        return on_connection(work)
+
+
+class OneEvent(Resource):
+    """``GET /events/{id}``."""
+
+    def get(self, event_id: str) -> Response:
+        """Read one event."""
+        digest, origin = auth.caller(), auth.origin()
+        query.refuse()
+        wanted = uuid_of(event_id)
+        text = on_connection(
+            lambda connection: webhook_service.get_event(
+                connection, key_service.authenticate(connection, digest, origin), wanted
+            )
+        )
+        return responses.ready(text.encode())

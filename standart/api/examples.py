@@ -1,0 +1,124 @@
+"""One story told by all examples of the documentation: a transaction, confirmed and told."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from standart.api.schemas import EXAMPLE_ID, EXAMPLE_USER
+from standart.errors import (
+    DomainError,
+    IdempotencyKeyReused,
+    InsufficientScope,
+    InvalidInput,
+    NotPending,
+)
+from standart.models import Scope
+
+REQUEST_ID: Final = "0198f0c3-4e5f-7a6b-8c7d-9e0f1a2b3c4d"
+
+NEW: Final[dict[str, Any]] = {
+    "amount": "100.00",
+    "currency": "RUB",
+    "reference": "order-1017",
+    "description": "Two tickets",
+    "metadata": {"cart": "17"},
+}
+
+TRANSACTION: Final[dict[str, Any]] = {
+    "id": EXAMPLE_ID,
+    "user_id": EXAMPLE_USER,
+    "amount": "100.00",
+    "currency": "RUB",
+    "commission_rate": "0.03",
+    "commission": "3.00",
+    "net": "97.00",
+    "status": "pending",
+    "reference": "order-1017",
+    "description": "Two tickets",
+    "metadata": {"cart": "17"},
+    "reason": None,
+    "created_at": "2026-11-23T09:00:00.123456Z",
+    "expires_at": "2026-11-23T09:15:00.123456Z",
+    "finished_at": None,
+}
+
+CONFIRMED: Final = {
+    **TRANSACTION,
+    "status": "confirmed",
+    "finished_at": "2026-11-23T09:02:11.654321Z",
+}
+
+CANCELED: Final = {
+    **CONFIRMED,
+    "status": "canceled",
+    "reason": "Customer changed her mind",
+}
+
+TRANSACTIONS: Final = {"data": [CONFIRMED], "next_cursor": None}
+
+BALANCES: Final = {"balances": [{"currency": "RUB", "balance": "97.00"}]}
+
+EVENT: Final[dict[str, Any]] = {
+    "id": "0198f0c4-0a1b-7c2d-8e3f-4a5b6c7d8e9f",
+    "type": "transaction.confirmed",
+    "transaction_id": EXAMPLE_ID,
+    "user_id": EXAMPLE_USER,
+    "created_at": "2026-11-23T09:02:11.654400Z",
+    "payload": {
+        "type": "transaction.confirmed",
+        "timestamp": "2026-11-23T09:02:11.654321Z",
+        "id": EXAMPLE_ID,
+        "status": "confirmed",
+        "data": CONFIRMED,
+    },
+    "deliveries": [
+        {
+            "id": "0198f0c4-0a1c-7d2e-8f3a-4b5c6d7e8f90",
+            "state": "delivered",
+            "attempt_count": 1,
+            "next_attempt_at": None,
+            "delivered_at": "2026-11-23T09:02:11.912345Z",
+            "attempts": [
+                {
+                    "number": 1,
+                    "url": "https://shop.example/hooks/standart",
+                    "outcome": "delivered",
+                    "status_code": 200,
+                    "duration_ms": 143,
+                    "created_at": "2026-11-23T09:02:11.912345Z",
+                }
+            ],
+        }
+    ],
+}
+
+EVENTS: Final = {"data": [EVENT], "next_cursor": None}
+
+HEALTH: Final = {"status": "ok"}
+
+_MESSAGES: Final = {
+    "amount": "has more than 2 fractional digits (RUB)",
+    "id": "must be a UUID with dashes",
+    "limit": "must be a whole number from 1 to 100",
+    "user_id": "An admin's key must name the merchant.",
+    "verbose": "is not a known field",
+}
+
+
+def field_errors(error: type[DomainError], field: str) -> dict[str, Any]:
+    """Return the member ``errors`` of an example of ``error``."""
+    if error is IdempotencyKeyReused:
+        message = "This key was used with another request."
+        return {"errors": [{"field": "Idempotency-Key", "message": message}]}
+    if error is InvalidInput:
+        return {"errors": [{"field": field, "message": _MESSAGES[field]}]}
+    return {}
+
+
+def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
+    """Return the members that an example of ``error`` has of its own."""
+    if error is NotPending:
+        return {"transaction_status": "expired"}
+    if error is InsufficientScope and scope is not None:
+        return {"required_scope": scope.value}
+    return {}

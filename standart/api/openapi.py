@@ -1,0 +1,233 @@
+"""The OpenAPI 3.1 document, made from the schemas that validate.
+
+``operations`` says what each call does; this module turns schemas, errors and examples
+into the document. Nothing is written down twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from standart import __version__
+from standart.api import schemas
+from standart.api.errors import MIMETYPE
+from standart.api.examples import EVENT, REQUEST_ID, field_errors, members_of
+from standart.api.operations import OPERATIONS, Operation
+from standart.errors import DomainError
+
+TITLE: Final = "Standart API"
+VERSION: Final = __version__
+
+_REF: Final = "#/components/schemas/{name}"
+
+_ABOUT: Final = """\
+Payment transactions with exact money and signed webhooks.
+
+Send `Authorization: Bearer <API key>`. Bodies are JSON in UTF-8, at most 64 KiB; unknown
+fields and unknown or repeated query parameters are refused. Every answer carries
+`X-Request-Id`; send your own (letters, digits, `.`, `_`, `:`, `-`) and it is kept. Errors are
+RFC 9457 problem documents with a stable `code`. A body sent with GET is ignored; HEAD is
+answered as GET without its body; OPTIONS is not, since there is no CORS. `429` comes only
+where a rate limit is set.
+"""
+
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Repeating the request with this key within 24 hours has no second effect and "
+    "answers the same bytes, with `Idempotent-Replayed: true`.",
+    "schema": {"type": "string", "pattern": "^[!-+\\--~]{1,255}$", "examples": ["order-1017"]},
+}
+
+_HEADERS: Final = {
+    "X-Request-Id": {"description": "The request's id.", "schema": {"type": "string"}}
+}
+
+
+def document() -> dict[str, Any]:
+    """Return the document as JSON-ready dictionaries."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": TITLE, "version": VERSION, "description": _ABOUT},
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(each.tag for each in OPERATIONS)],
+        "paths": _paths(),
+        "webhooks": {"transaction": {"post": _webhook()}},
+        "components": {
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "sk_live_…"}
+            },
+            "schemas": _components(),
+        },
+    }
+
+
+def _components() -> dict[str, Any]:
+    types: list[type[Struct]] = [schemas.Problem, schemas.WebhookBody]
+    types += [each.body for each in OPERATIONS if each.body]
+    types += [each.answer for each in OPERATIONS]
+    _, components = msgspec.json.schema_components(types, ref_template=_REF)
+    return dict(components)
+
+
+def _paths() -> dict[str, Any]:
+    paths: dict[str, Any] = defaultdict(dict)
+    for each in OPERATIONS:
+        paths[each.path][each.method] = _operation(each)
+    return dict(paths)
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": _description(operation),
+        "responses": _successes(operation) | _failures(operation),
+    }
+    parameters = _parameters(operation)
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body:
+        described["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _ref(operation.body),
+                    "examples": {
+                        name: {"value": value} for name, value in operation.examples.items()
+                    },
+                }
+            },
+        }
+    if operation.scope is None:
+        described["security"] = []
+    return described
+
+
+def _description(operation: Operation) -> str:
+    if operation.scope is None:
+        return f"{operation.description} Needs no key."
+    return f"{operation.description} Needs the scope `{operation.scope.value}`."
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    parameters: list[dict[str, Any]] = []
+    if operation.path_parameter:
+        parameters.append(
+            {
+                "name": operation.path_parameter,
+                "in": "path",
+                "required": True,
+                "schema": msgspec.json.schema(schemas.Id),
+            }
+        )
+    if operation.query:
+        parameters += [_parameter(field) for field in msgspec.structs.fields(operation.query)]
+    if operation.body:
+        parameters.append(_IDEMPOTENCY_KEY)
+    return parameters
+
+
+def _parameter(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
+    """Return a query parameter; there is no null in a query, so that branch is dropped."""
+    (schema,), components = msgspec.json.schema_components([field.type], ref_template=_REF)
+    branches = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
+    (only,) = branches
+    if "$ref" in only:
+        only = components[only["$ref"].rpartition("/")[2]]
+    return {
+        "name": field.encode_name,
+        "in": "query",
+        "required": field.required,
+        "description": only.get("description", ""),
+        "schema": {key: value for key, value in only.items() if key != "description"},
+    }
+
+
+def _successes(operation: Operation) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": meaning,
+            "headers": _HEADERS,
+            "content": {
+                "application/json": {
+                    "schema": _ref(operation.answer),
+                    "examples": {operation.id: {"value": operation.example}},
+                }
+            },
+        }
+        for status, meaning in operation.successes.items()
+    }
+
+
+def _failures(operation: Operation) -> dict[str, Any]:
+    by_status: dict[int, list[type[DomainError]]] = defaultdict(list)
+    for error in operation.errors:
+        by_status[error.status].append(error)
+    return {
+        str(status): {
+            "description": " or ".join(error.title.lower() for error in errors),
+            "headers": _HEADERS | _retry_header(status),
+            "content": {
+                MIMETYPE: {
+                    "schema": _ref(schemas.Problem),
+                    "examples": {
+                        error.code: {"value": problem_example(error, operation)} for error in errors
+                    },
+                }
+            },
+        }
+        for status, errors in sorted(by_status.items())
+    }
+
+
+def _retry_header(status: int) -> dict[str, Any]:
+    if status not in (429, 503):
+        return {}
+    return {"Retry-After": {"description": "In seconds.", "schema": {"type": "integer"}}}
+
+
+def problem_example(error: type[DomainError], operation: Operation) -> dict[str, Any]:
+    """Return what ``error`` looks like as an answer to ``operation``."""
+    example: dict[str, Any] = {
+        "type": f"urn:standart:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": (error.__doc__ or "").strip().splitlines()[0],
+        "code": error.code,
+        "request_id": REQUEST_ID,
+    }
+    return example | field_errors(error, operation.wrong_field) | members_of(error, operation.scope)
+
+
+def _webhook() -> dict[str, Any]:
+    return {
+        "operationId": "webhook",
+        "summary": "A transaction was confirmed, canceled or has expired",
+        "description": "Sent to the merchant's webhook URL and signed by Standard Webhooks; any "
+        "2xx answer means it has arrived. It may come more than once with the same `webhook-id`.",
+        "security": [],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
+            for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+        ],
+        "requestBody": {
+            "content": {
+                "application/json": {
+                    "schema": _ref(schemas.WebhookBody),
+                    "examples": {"confirmed": {"value": EVENT["payload"]}},
+                }
+            }
+        },
+        "responses": {"2XX": {"description": "It has arrived."}},
+    }
+
+
+def _ref(type: type[Struct]) -> dict[str, str]:
+    return {"$ref": _REF.format(name=type.__name__)}

@@ -1,0 +1,102 @@
+"""What every answer is sent with: the request's id, and headers that keep browsers harmless."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from flask import Flask, Response, request
+
+from standart.api.cursor import Sealer
+from standart.clock import new_id
+from standart.services.idempotency_service import Answer
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+JSON: Final = "application/json"
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID_SLOT: Final = "standart.request_id"
+
+_HEADERS: Final = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+)
+_HSTS: Final = ("Strict-Transport-Security", "max-age=31536000")
+
+
+def request_id() -> str:
+    """Return the id of the current request: the client's own if it is sane, else a new one."""
+    environ = request.environ
+    known: str | None = environ.get(_REQUEST_ID_SLOT)
+    if known is None:
+        given = environ.get("HTTP_X_REQUEST_ID")
+        known = given if given and _REQUEST_ID.fullmatch(given) else str(new_id())
+        environ[_REQUEST_ID_SLOT] = known
+    return known
+
+
+class Ready(Response):
+    """A finished answer with all its headers; nothing is worked out while it is sent."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send the headers as they stand and the body as one piece."""
+        start_response(self.status, self.headers.to_wsgi_list())
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.data]
+
+
+def ready(
+    body: bytes,
+    status: int = 200,
+    *,
+    mimetype: str = JSON,
+    headers: Iterable[tuple[str, str]] = (),
+) -> Response:
+    """Return an answer with ``body`` as it is and the headers of every answer."""
+    every = [
+        ("Content-Type", mimetype),
+        ("Content-Length", str(len(body))),
+        ("X-Request-Id", request_id()),
+        *_HEADERS,
+        *headers,
+    ]
+    if request.environ["wsgi.url_scheme"] == "https":
+        every.append(_HSTS)
+    return Ready([body], status, every)
+
+
+def from_answer(answer: Answer) -> Response:
+    """Return what a service answered, byte for byte, and say whether it was kept from before."""
+    replayed = (("Idempotent-Replayed", "true"),) if answer.replayed else ()
+    return ready(answer.body.encode(), answer.status, headers=replayed)
+
+
+def page(rows: Sequence[tuple[str, datetime, UUID]], limit: int, sealer: Sealer) -> Response:
+    """Return a page of a list from (ready JSON, created_at, id), read one row beyond it."""
+    shown = rows[:limit]
+    more = len(rows) > limit
+    cursor = f'"{sealer.seal(shown[-1][1:])}"' if more else "null"
+    data = ",".join(text for text, _, _ in shown)
+    return ready(f'{{"data":[{data}],"next_cursor":{cursor}}}'.encode())
+
+
+def finish(response: Response) -> Response:
+    """Give an answer that others made the headers it lacks."""
+    if not isinstance(response, Ready):
+        for name, value in _HEADERS:
+            response.headers.setdefault(name, value)
+        if request.is_secure:
+            response.headers.setdefault(*_HSTS)
+        response.headers["X-Request-Id"] = request_id()
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Let every answer of ``app`` pass ``finish``."""
+    app.after_request(finish)

@@ -1,0 +1,159 @@
+"""Transactions over HTTP: create, cancel, check, confirm, list."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from flask import Response, request
+from sqlalchemy import Connection
+
+from standart.api import auth, body, query, responses, schemas
+from standart.api.checks import uuid_or_none
+from standart.api.cursor import Sealer
+from standart.api.restful import Resource
+from standart.errors import Malformed
+from standart.extensions import nudge, on_connection, settings
+from standart.services import key_service, transaction_service
+from standart.services.idempotency_service import Answer, IdempotencyClaim
+from standart.services.transaction_service import NewTransaction
+
+DEFAULT_LIMIT: Final = 20
+
+# Visible ASCII without the comma, by which servers join repeated headers.
+_KEY: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
+
+_CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
+
+
+def claim(asked: msgspec.Struct) -> IdempotencyClaim | None:
+    """Return the claim of the request's Idempotency-Key, ``None`` if it has none.
+
+    Raises:
+        Malformed: the header is empty, too long, repeated or not visible ASCII.
+    """
+    key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise Malformed(
+            "Idempotency-Key must be one header of 1 to 255 visible ASCII characters, no comma."
+        )
+    return IdempotencyClaim.of(request.path, key, _CANONICAL.encode(asked))
+
+
+class CreateTransaction(Resource):
+    """``POST /create_transaction``."""
+
+    def post(self) -> Response:
+        """Create a pending transaction."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.CreateTransaction)
+        claimed = claim(asked)
+        new = NewTransaction(
+            amount=asked.amount,
+            currency=asked.currency,
+            id=uuid_or_none(asked.id),
+            reference=asked.reference,
+            description=asked.description,
+            metadata=asked.metadata or {},
+            user_id=uuid_or_none(asked.user_id),
+        )
+        origin, ttl = auth.origin(), settings().transaction_ttl_seconds
+        answer = on_connection(
+            lambda connection: transaction_service.create(
+                connection, digest, origin, new, ttl_seconds=ttl, claim=claimed
+            )
+        )
+        return responses.from_answer(answer)
+
+
+class CancelTransaction(Resource):
+    """``POST /cancel_transaction``."""
+
+    def post(self) -> Response:
+        """Cancel a pending transaction."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.CancelTransaction)
+        claimed, origin = claim(asked), auth.origin()
+        transaction_id = UUID(asked.id)
+        answer = on_connection(
+            lambda connection: transaction_service.cancel(
+                connection, digest, origin, transaction_id, reason=asked.reason, claim=claimed
+            )
+        )
+        return _settled(answer)
+
+
+class ConfirmTransaction(Resource):
+    """``POST /confirm_transaction``."""
+
+    def post(self) -> Response:
+        """Confirm a pending transaction."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.ConfirmTransaction)
+        claimed, origin = claim(asked), auth.origin()
+        transaction_id = UUID(asked.id)
+        answer = on_connection(
+            lambda connection: transaction_service.confirm(
+                connection, digest, origin, transaction_id, claim=claimed
+            )
+        )
+        return _settled(answer)
+
+
+def _settled(answer: Answer) -> Response:
+    """Return the answer of an act that has a webhook, and let the worker look for it."""
+    if not answer.replayed:
+        nudge()
+    return responses.from_answer(answer)
+
+
+class CheckTransaction(Resource):
+    """``GET /check_transaction``."""
+
+    def get(self) -> Response:
+        """Read one transaction."""
+        digest = auth.caller()
+        transaction_id = UUID(query.read(schemas.CheckTransaction).id)
+        origin = auth.origin()
+        answer = on_connection(
+            lambda connection: transaction_service.check(connection, digest, origin, transaction_id)
+        )
+        return responses.from_answer(answer)
+
+
+class ListTransactions(Resource):
+    """``GET /transactions``."""
+
+    def get(self) -> Response:
+        """List transactions, newest first."""
+        digest, origin = auth.caller(), auth.origin()
+        asked = query.read(schemas.ListTransactions)
+        limit = int(asked.limit or DEFAULT_LIMIT)
+        user_id = uuid_or_none(asked.user_id)
+        secret = settings().secret_key
+
+        def work(connection: Connection) -> Response:
+            actor = key_service.authenticate(connection, digest, origin)
+            sealer = Sealer(secret, "transactions", actor, asked)
+            rows = transaction_service.list_transactions(
+                connection,
+                actor,
+                user_id=user_id,
+                status=asked.status,
+                reference=asked.reference,
+                currency=asked.currency,
+                created_from=asked.created_from,
+                created_to=asked.created_to,
+                after=sealer.open(asked.cursor),
+                limit=limit + 1,
+            )
+            return responses.page(rows, limit, sealer)
+
+        return on_connection(work)
