@@ -1,0 +1,179 @@
+"""The forms of the panel; what a value must be the services check, their errors come back here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask_babel import lazy_gettext
+from flask_wtf import FlaskForm
+from wtforms import (
+    PasswordField,
+    SelectField,
+    SelectMultipleField,
+    StringField,
+    ValidationError,
+)
+from wtforms.widgets import CheckboxInput, ListWidget
+
+from standart import money
+from standart.admin import messages
+from standart.admin.language import gettext
+from standart.errors import DomainError, FieldError, InvalidInput, NameTaken
+from standart.extensions import settings
+from standart.models import Role, Scope, User
+from standart.webhooks.addresses import UrlRules, parse_url
+
+MAX_REASON = 500
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class PanelForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
+    """A form whose errors may also come from a service."""
+
+    def take(self, error: DomainError) -> None:
+        """Show what a service refused beside the field it is about, else above the form."""
+        if isinstance(error, NameTaken):
+            self._refuse("name", messages.describe(error))
+        elif isinstance(error, InvalidInput) and error.errors:
+            for wrong in error.errors:
+                self._refuse(wrong.field, messages.field_message(wrong.message))
+        else:
+            self.form_errors.append(messages.describe(error))
+
+    def _refuse(self, field: str, message: str) -> None:
+        target = self._fields.get(field)
+        if target is None:
+            self.form_errors.append(message)
+        else:
+            target.errors = [*target.errors, message]
+
+
+class LoginForm(PanelForm):
+    """Name and password; how long they may be is for the login to judge."""
+
+    name = StringField(lazy_gettext("Name"))
+    password = PasswordField(lazy_gettext("Password"))
+
+
+class UserForm(PanelForm):
+    """A user, new or known."""
+
+    name = StringField(lazy_gettext("Name"))
+    role = SelectField(
+        lazy_gettext("Role"),
+        choices=[(role.value, messages.ROLES[role.value]) for role in (Role.REGULAR, Role.ADMIN)],
+        default=Role.REGULAR.value,
+    )
+    commission_rate = StringField(
+        lazy_gettext("Commission rate"),
+        default="0",
+        description=lazy_gettext("From 0 to 1: 0.03 is 3 %. Counts for later transactions only."),
+    )
+    currency = StringField(
+        lazy_gettext("Currency"),
+        description=lazy_gettext("Three letters, such as RUB."),
+    )
+    webhook_url = StringField(
+        lazy_gettext("Webhook URL"),
+        description=lazy_gettext("Where the endings of transactions are told. May stay blank."),
+    )
+    password = PasswordField(lazy_gettext("Password"))
+
+    def show(self, user: User) -> None:
+        """Fill in what is known of ``user``; the password is never shown."""
+        self.name.data = user.name
+        self.role.data = user.role.value
+        self.commission_rate.data = money.format_rate(Decimal(user.commission_rate))
+        self.currency.data = user.currency
+        self.webhook_url.data = user.webhook_url or ""
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields as the service takes them, without the password.
+
+        Raises:
+            InvalidInput: names every field that cannot be read.
+        """
+        wrong: list[FieldError] = []
+        values: dict[str, Any] = {"name": self.name.data or "", "role": Role(self.role.data)}
+        readers: dict[str, Callable[[str], object]] = {
+            "commission_rate": money.parse_rate,
+            "currency": _currency,
+            "webhook_url": _webhook_url,
+        }
+        for field, read in readers.items():
+            try:
+                values[field] = read((self[field].data or "").strip())
+            except InvalidInput as error:
+                wrong += error.errors
+        if wrong:
+            raise InvalidInput(wrong)
+        return values
+
+
+def _currency(text: str) -> str:
+    money.digits_of(text.upper())
+    return text.upper()
+
+
+def _webhook_url(text: str) -> str | None:
+    configured = settings()
+    rules = UrlRules(
+        allowed_networks=configured.webhook_allowed_networks,
+        allow_http=configured.webhook_allow_http,
+    )
+    return parse_url(text, rules).url if text else None
+
+
+class KeyForm(PanelForm):
+    """A new API key."""
+
+    scopes = SelectMultipleField(
+        lazy_gettext("Scopes"),
+        choices=[(scope.value, scope.value) for scope in Scope],
+        default=[Scope.READ.value, Scope.WRITE.value],
+        widget=ListWidget(prefix_label=False),
+        option_widget=CheckboxInput(),
+    )
+    expires_in = SelectField(
+        lazy_gettext("Lifetime"),
+        choices=[
+            ("", lazy_gettext("until revoked")),
+            ("30", lazy_gettext("30 days")),
+            ("90", lazy_gettext("90 days")),
+            ("365", lazy_gettext("one year")),
+        ],
+    )
+
+    def offer(self, role: Role) -> None:
+        """Offer only the scopes that a key of this role may have."""
+        if role is not Role.ADMIN:
+            self.scopes.choices = [
+                (scope.value, scope.value) for scope in Scope if scope is not Scope.CONFIRM
+            ]
+
+    def lifetime(self) -> timedelta | None:
+        """Return how long the key shall count, ``None`` for no end."""
+        return timedelta(days=int(self.expires_in.data)) if self.expires_in.data else None
+
+
+class ActForm(PanelForm):
+    """Nothing but the CSRF token: one button that does one thing."""
+
+
+class CancelForm(PanelForm):
+    """Why a transaction is canceled."""
+
+    reason = StringField(
+        lazy_gettext("Reason"),
+        description=lazy_gettext("Optional; the merchant sees it."),
+    )
+
+    def validate_reason(self, field: StringField) -> None:
+        """Hold the contract's rule for reasons: at most 500 characters, none of control."""
+        text = field.data or ""
+        if len(text) > MAX_REASON or _CONTROL.search(text):
+            raise ValidationError(gettext("must have at most 500 characters, on one line"))

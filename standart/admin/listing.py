@@ -1,0 +1,105 @@
+"""Filters and pages of a list live in its URL alone; pages go by key, never by offset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
+
+from flask import request, url_for
+
+PAGE_SIZE: Final = 25
+PAGE_SIZES: Final = (25, 50, 100)
+_LARGEST_KEY: Final = 2**63 - 1
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter in force: what it says, and the list without it."""
+
+    text: str
+    without: str
+
+
+@dataclass(frozen=True)
+class Listing(Generic[Item]):
+    """One page of a list, the filters in force and the way to older rows."""
+
+    items: Sequence[Item]
+    chips: Sequence[Chip]
+    older: str | None
+    newest: str | None
+
+
+def page_size() -> int:
+    """Return how many rows the URL asks for, one of the offered sizes."""
+    size = request.args.get("limit", "")
+    return int(size) if size in map(str, PAGE_SIZES) else PAGE_SIZE
+
+
+def link(**changes: str | None) -> str:
+    """Return this page's URL with some parameters changed or (``None``) dropped."""
+    assert request.endpoint is not None
+    kept: dict[str, Any] = {**request.args.to_dict(), **changes}
+    return url_for(
+        request.endpoint,
+        **{**(request.view_args or {}), **{key: kept[key] for key in kept if kept[key]}},
+    )
+
+
+def chips(filters: dict[str, tuple[str, str]]) -> list[Chip]:
+    """Return a chip for each filter in force: parameter → (label, shown value)."""
+    return [
+        Chip(f"{label}: {shown}", link(**{parameter: None, "after": None}))
+        for parameter, (label, shown) in filters.items()
+        if shown
+    ]
+
+
+def listing(rows: Sequence[Item], marks: Sequence[str], filters: list[Chip]) -> Listing[Item]:
+    """Cut the page off ``rows``, of which there is one more when there are older ones.
+
+    ``marks`` has for each row what ``after`` has to be to go on behind it.
+    """
+    size = page_size()
+    return Listing(
+        items=rows[:size],
+        chips=filters,
+        older=link(after=marks[size - 1]) if len(rows) > size else None,
+        newest=link(after=None) if request.args.get("after") else None,
+    )
+
+
+def mark(created_at: datetime, row_id: UUID) -> str:
+    """Return the place behind a row in a list by (created_at, id)."""
+    return f"{created_at.isoformat()}_{row_id}"
+
+
+def after_row() -> tuple[datetime, UUID] | None:
+    """Return the place that the URL names, ``None`` for the beginning or for nonsense."""
+    moment, _, row_id = request.args.get("after", "").partition("_")
+    try:
+        at = datetime.fromisoformat(moment)
+        return (at, UUID(row_id)) if at.tzinfo else None
+    except ValueError:
+        return None
+
+
+def after_number() -> int | None:
+    """Return the number that the URL names, ``None`` for nonsense or more than a bigint."""
+    text = request.args.get("after", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST_KEY))):
+        return None
+    return min(int(text), _LARGEST_KEY)
+
+
+def as_id(text: str) -> UUID | None:
+    """Return the UUID in ``text`` in its usual form with dashes, else ``None``."""
+    try:
+        return UUID(text) if len(text) == len(str(UUID(int=0))) else None
+    except ValueError:
+        return None

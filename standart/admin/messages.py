@@ -1,0 +1,127 @@
+"""The words of the domain in the viewer's language: statuses, actions and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from flask_babel import lazy_gettext
+
+from standart.admin.language import gettext
+from standart.errors import DomainError, InvalidInput, NotPending
+
+STATUSES: Final = {
+    "pending": lazy_gettext("Pending"),
+    "confirmed": lazy_gettext("Confirmed"),
+    "canceled": lazy_gettext("Canceled"),
+    "expired": lazy_gettext("Expired"),
+}
+ROLES: Final = {"admin": lazy_gettext("Admin"), "regular": lazy_gettext("Merchant")}
+DELIVERY_STATES: Final = {
+    "waiting": lazy_gettext("Waiting"),
+    "delivered": lazy_gettext("Delivered"),
+    "dead": lazy_gettext("Given up"),
+}
+EVENT_TYPES: Final = {
+    "transaction.confirmed": lazy_gettext("Transaction confirmed"),
+    "transaction.canceled": lazy_gettext("Transaction canceled"),
+    "transaction.expired": lazy_gettext("Transaction expired"),
+}
+ACTIONS: Final = {
+    **EVENT_TYPES,
+    "user.created": lazy_gettext("User created"),
+    "user.updated": lazy_gettext("User changed"),
+    "user.deleted": lazy_gettext("User deleted"),
+    "user.webhook_secret_rotated": lazy_gettext("Webhook secret rotated"),
+    "user.webhook_secret_shown": lazy_gettext("Webhook secret shown"),
+    "api_key.created": lazy_gettext("API key created"),
+    "api_key.revoked": lazy_gettext("API key revoked"),
+}
+FIELDS: Final = {
+    "name": lazy_gettext("Name"),
+    "password": lazy_gettext("Password"),
+    "role": lazy_gettext("Role"),
+    "active": lazy_gettext("Active"),
+    "currency": lazy_gettext("Currency"),
+    "commission_rate": lazy_gettext("Commission rate"),
+    "webhook_url": lazy_gettext("Webhook URL"),
+    "scopes": lazy_gettext("Scopes"),
+    "expires_in": lazy_gettext("Lifetime"),
+    "reason": lazy_gettext("Reason"),
+    "status": lazy_gettext("Status"),
+    "prefix": lazy_gettext("API key"),
+}
+
+_ERRORS: Final = {
+    "unauthenticated": lazy_gettext("This login is not active any more. Log in again."),
+    "forbidden": lazy_gettext("This is not allowed for you."),
+    "insufficient_scope": lazy_gettext("This is not allowed for you."),
+    "not_found": lazy_gettext("There is no such page or object."),
+    "name_taken": lazy_gettext("A user of this name exists already."),
+    "user_has_history": lazy_gettext(
+        "A user with transactions cannot be deleted; deactivate it instead."
+    ),
+    "too_many_requests": lazy_gettext("Too many failed logins; try again in half an hour."),
+    "unavailable": lazy_gettext("The service cannot answer right now; try again."),
+    "payload_too_large": lazy_gettext("This is more than the service takes at once."),
+}
+
+# What the services and the address rules say about a field. They speak English and know no
+# viewer; listed here, the texts get into the catalogues.
+_FIELD_MESSAGES: Final = (
+    lazy_gettext("must have 1 to 128 printable characters"),
+    lazy_gettext("must have 12 to 1024 characters"),
+    lazy_gettext("must be valid text"),
+    lazy_gettext("The last active admin must stay one."),
+    lazy_gettext("is not an ISO 4217 currency code such as RUB"),
+    lazy_gettext("must be a plain decimal number such as 100.00"),
+    lazy_gettext("has more than 6 fractional digits"),
+    lazy_gettext("must be between 0 and 1"),
+    lazy_gettext("Name at least one scope."),
+    lazy_gettext("The scope confirm is for keys of admins only."),
+    lazy_gettext("The lifetime must be positive."),
+    lazy_gettext("must be at most 2048 characters"),
+    lazy_gettext("must not contain spaces, control characters or backslashes"),
+    lazy_gettext("must not contain a fragment (#)"),
+    lazy_gettext("must be an absolute URL that starts with https://"),
+    lazy_gettext("must not contain a user name or password"),
+    lazy_gettext("needs a / between the host and the query"),
+    lazy_gettext("has a malformed host or port"),
+    lazy_gettext("has a host that is not a valid domain name"),
+    lazy_gettext("must not have a dot at the end of the host"),
+    lazy_gettext("has an IPv4 address that is not written as four decimal numbers"),
+    lazy_gettext("has a malformed IPv6 address"),
+    lazy_gettext("must have an IPv4 address written as such, not inside an IPv6 one"),
+    lazy_gettext("must start with https://"),
+    lazy_gettext("must use one of the ports 443, 8443"),
+    lazy_gettext("must use one of the ports 443, 8443, 80, 8080"),
+    lazy_gettext("must have a public address"),
+    lazy_gettext("must have a public domain name"),
+)
+
+
+def label(labels: Mapping[str, object], code: str) -> str:
+    """Return the label of a code, the code itself where there is none."""
+    return str(labels.get(code, code))
+
+
+def describe(error: DomainError) -> str:
+    """Return in one sentence, in the viewer's language, why something was not done."""
+    if isinstance(error, NotPending):
+        status = label(STATUSES, str(error.members.get("transaction_status", "")))
+        return gettext(
+            "Nothing was changed: the transaction is not pending any more. Its status is: "
+            "%(status)s.",
+            status=status,
+        )
+    if isinstance(error, InvalidInput) and error.errors:
+        return " ".join(
+            f"{label(FIELDS, wrong.field)}: {field_message(wrong.message)}"
+            for wrong in error.errors
+        )
+    return str(_ERRORS.get(error.code) or gettext("The present state does not allow this."))
+
+
+def field_message(message: str) -> str:
+    """Return what a service says about a field in the viewer's language."""
+    return gettext(message)

@@ -1,0 +1,59 @@
+"""How a page is put together: who looks at it, in which language, under which nonce."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app, render_template, request
+from flask_admin import Admin, BaseView
+from flask_login import current_user
+from wtforms import Field
+
+from standart.admin import language, messages, security
+from standart.services.session_service import Visitor
+
+
+def visitor() -> Visitor | None:
+    """Return who is logged in on this request."""
+    return current_user.visitor if current_user.is_authenticated else None
+
+
+def render_page(
+    template: str,
+    *,
+    admin_view: BaseView | None = None,
+    anonymous: bool = False,
+    **context: Any,
+) -> str:
+    """Render ``panel/<template>`` with menu, language, visitor and nonce.
+
+    An ``anonymous`` page asks nobody who is looking: that takes the database, which may be
+    what the page has to tell about.
+    """
+    panel: Admin = current_app.extensions["admin"][0]
+    return render_template(
+        f"panel/{template}",
+        admin_view=admin_view,
+        menu=[] if anonymous else [item for item in panel.menu() if item.is_accessible()],
+        visitor=None if anonymous else visitor(),
+        lang=language.language(),
+        languages=language.LANGUAGES,
+        zone=language.viewer_zone()[0],
+        nonce=security.nonce(),
+        here=request.full_path.rstrip("?") if request.method == "GET" else security.ROOT + "/",
+        messages=messages,
+        attributes=_attributes,
+        **context,
+    )
+
+
+def _attributes(field: Field, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a form field: those given, its hint and what is wrong with it."""
+    described = [f"{field.id}-hint"] if field.description else []
+    attributes = dict(given)
+    if field.errors:
+        described.append(f"{field.id}-error")
+        attributes["aria-invalid"] = "true"
+    if described:
+        attributes["aria-describedby"] = " ".join(described)
+    return attributes

@@ -1,0 +1,163 @@
+"""What the panel reads beyond the services: figures for the dashboard, rows for the lists.
+
+Nothing here writes. A regular viewer's figures and rows are narrowed to its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, Select, and_, func, or_, select, text
+from sqlalchemy.orm import Session, selectinload
+
+from standart import money
+from standart.models import (
+    ApiKey,
+    Attempt,
+    AuditRecord,
+    Delivery,
+    Entry,
+    Journal,
+    Transaction,
+    User,
+)
+from standart.services.access import Actor
+from standart.states import TransactionStatus
+
+# A pending transaction counts as expired from ``expires_at`` on, swept or not.
+_BY_STATUS = text(
+    """
+    SELECT CASE WHEN status = 'pending' AND expires_at <= clock_timestamp()
+        THEN 'expired' ELSE status END AS seen, count(*) AS rows
+    FROM transactions
+    WHERE CAST(:owner_id AS uuid) IS NULL OR user_id = :owner_id
+    GROUP BY 1
+    """
+)
+
+_CONFIRMED_SINCE = text(
+    """
+    SELECT currency, sum(amount) AS total, count(*) AS rows FROM transactions
+    WHERE status = 'confirmed' AND finished_at >= :since
+      AND (CAST(:owner_id AS uuid) IS NULL OR user_id = :owner_id)
+    GROUP BY currency ORDER BY currency
+    """
+)
+
+_USERS = text("SELECT count(*) AS known, count(*) FILTER (WHERE active) AS active FROM users")
+
+
+@dataclass(frozen=True)
+class Sum:
+    """An exact sum of one currency as decimal text, and how many rows it is of."""
+
+    amount: str
+    currency: str
+    count: int = 0
+
+
+def as_sum(minor: int, currency: str, count: int = 0) -> Sum:
+    """Return ``minor`` units as a sum that can be shown."""
+    return Sum(money.format_minor(minor, currency), currency, count)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the cards of the dashboard show; ``users`` is for admins only."""
+
+    by_status: dict[str, int]
+    today: list[Sum]
+    users: int | None
+    active_users: int | None
+
+
+def figures(connection: Connection, viewer: Actor, since: datetime) -> Figures:
+    """Count users and transactions, and sum what was confirmed from ``since`` on."""
+    owner = {"owner_id": None if viewer.is_admin else viewer.user_id}
+    counted = {row.seen: row.rows for row in connection.execute(_BY_STATUS, owner)}
+    today = connection.execute(_CONFIRMED_SINCE, {**owner, "since": since})
+    users = connection.execute(_USERS).one() if viewer.is_admin else None
+    return Figures(
+        by_status={status.value: counted.get(status.value, 0) for status in TransactionStatus},
+        today=[as_sum(int(row.total), row.currency, row.rows) for row in today],
+        users=users.known if users else None,
+        active_users=users.active if users else None,
+    )
+
+
+def names_of(session: Session, ids: Iterable[UUID]) -> dict[str, str]:
+    """Return the names of users by the text of their ids."""
+    rows = session.execute(select(User.id, User.name).where(User.id.in_(set(ids))))
+    return {str(row.id): row.name for row in rows}
+
+
+def users_page(session: Session, *, part: str = "", after: str = "", limit: int) -> list[User]:
+    """Return users by name with their balances: those with ``part`` in it, behind ``after``."""
+    query = select(User).options(selectinload(User.balances))
+    if part:
+        query = query.where(func.lower(User.name).contains(part.lower(), autoescape=True))
+    if after:
+        query = query.where(func.lower(User.name) > func.lower(after))
+    return list(session.scalars(query.order_by(func.lower(User.name)).limit(limit)))
+
+
+def balances_of(user: User) -> list[Sum]:
+    """Return what is available to a user: at least zero in its own currency."""
+    sums = [as_sum(row.balance, row.currency) for row in user.balances]
+    return sums or [as_sum(0, user.currency)]
+
+
+def entries_of(session: Session, user_id: UUID, transaction_id: UUID) -> list[tuple[str, Sum]]:
+    """Return the ledger lines of a transaction as (account, signed sum)."""
+    query = (
+        select(Entry)
+        .join(Journal, and_(Journal.user_id == Entry.user_id, Journal.id == Entry.journal_id))
+        .where(Journal.user_id == user_id, Journal.transaction_id == transaction_id)
+        .order_by(Entry.journal_id, Entry.line)
+    )
+    return [
+        (entry.kind.value, as_sum(entry.amount, entry.currency)) for entry in session.scalars(query)
+    ]
+
+
+def attempts_of(session: Session, user_id: UUID, event_id: UUID) -> list[Attempt]:
+    """Return all tries to deliver one event, oldest first."""
+    query = (
+        select(Attempt)
+        .join(
+            Delivery,
+            and_(Delivery.user_id == Attempt.user_id, Delivery.id == Attempt.delivery_id),
+        )
+        .where(Delivery.user_id == user_id, Delivery.event_id == event_id)
+        .order_by(Attempt.number)
+    )
+    return list(session.scalars(query))
+
+
+def has_transactions(session: Session, user_id: UUID) -> bool:
+    """Whether a user has ever had a transaction, and so cannot be deleted."""
+    return bool(session.scalar(select(select(Transaction.id).filter_by(user_id=user_id).exists())))
+
+
+def key_prefix(session: Session, user_id: UUID, key_id: UUID) -> str | None:
+    """Return by what prefix a key is known, ``None`` when the user has no such key."""
+    return session.scalar(select(ApiKey.prefix).filter_by(user_id=user_id, id=key_id))
+
+
+def audit_page(
+    session: Session, *, actor: str, about: str, before: int | None, limit: int
+) -> list[AuditRecord]:
+    """Return the newest audit records; ``about`` is an action or the id of an object."""
+    query: Select[tuple[AuditRecord]] = select(AuditRecord)
+    if actor:
+        query = query.where(func.lower(AuditRecord.actor_name) == actor.lower())
+    if about:
+        query = query.where(
+            or_(AuditRecord.action == about, AuditRecord.object_id == about.lower())
+        )
+    if before is not None:
+        query = query.where(AuditRecord.id < before)
+    return list(session.scalars(query.order_by(AuditRecord.id.desc()).limit(limit)))

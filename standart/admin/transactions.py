@@ -1,0 +1,204 @@
+"""Транзакции: the list, one transaction with all that happened to it, confirm and cancel."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from flask import flash, redirect, request, url_for
+from sqlalchemy.orm import Session
+
+from standart.admin import listing, messages, queries
+from standart.admin.base import (
+    ADMINS,
+    EVERYBODY,
+    Page,
+    PanelView,
+    actor,
+    attempt,
+    origin,
+    page,
+    query_text,
+)
+from standart.admin.forms import ActForm, CancelForm
+from standart.admin.language import gettext
+from standart.errors import NotFound
+from standart.extensions import in_transaction, nudge, on_connection
+from standart.services import (
+    audit_service,
+    transaction_service,
+    user_service,
+    webhook_service,
+)
+from standart.services.access import Actor
+from standart.states import TransactionStatus
+
+Wire = dict[str, Any]
+
+
+def newest(session: Session, viewer: Actor, limit: int) -> list[Wire]:
+    """Return the newest transactions that ``viewer`` may see, with the names of their users."""
+    rows = transaction_service.list_transactions(session.connection(), viewer, limit=limit)
+    return _with_names(session, [row[0] for row in rows])
+
+
+def _with_names(session: Session, bodies: list[str]) -> list[Wire]:
+    found: list[Wire] = [msgspec.json.decode(body) for body in bodies]
+    names = queries.names_of(session, (UUID(row["user_id"]) for row in found))
+    return [{**row, "user_name": names[row["user_id"]]} for row in found]
+
+
+def fetch(transaction_id: UUID) -> Wire:
+    """Return one transaction that the viewer may see, in its settled state.
+
+    Raises:
+        NotFound: unknown, or somebody else's.
+    """
+    answer = on_connection(
+        lambda connection: transaction_service.check(connection, actor(), origin(), transaction_id)
+    )
+    found: Wire = msgspec.json.decode(answer.body)
+    return found
+
+
+class Transactions(PanelView):
+    """The tab of transactions; only admins change a status here."""
+
+    @page("/", roles=EVERYBODY)
+    def index(self) -> Page:
+        """List, newest first; a full id opens the transaction."""
+        wanted = query_text("id")
+        if wanted and (found := self._jump(wanted)):
+            return redirect(found, 303)
+        shown = in_transaction(lambda session: self._list(session, wanted))
+        return self.render("transactions.html", **shown)
+
+    def _jump(self, wanted: str) -> str | None:
+        transaction_id = listing.as_id(wanted)
+        if transaction_id is None:
+            return None
+        try:
+            fetch(transaction_id)
+        except NotFound:
+            return None
+        return url_for(".detail", transaction_id=transaction_id)
+
+    def _list(self, session: Session, wanted: str) -> dict[str, Any]:
+        viewer = actor()
+        status = request.args.get("status", "")
+        known = status if status in messages.STATUSES else ""
+        reference = query_text("reference")
+        name = query_text("user") if viewer.is_admin else ""
+        user = user_service.find_user(session, name) if name else None
+        filters = listing.chips(
+            {
+                "user": (gettext("User"), name),
+                "status": (gettext("Status"), messages.label(messages.STATUSES, known)),
+                "reference": (gettext("Reference"), reference),
+                "id": (gettext("Id"), wanted),
+            }
+        )
+        rows = []
+        # An unknown name or id is in force too: it matches nothing.
+        if not wanted and (user or not name):
+            rows = transaction_service.list_transactions(
+                session.connection(),
+                viewer,
+                user_id=user.id if user else None,
+                status=TransactionStatus(known) if known else None,
+                reference=reference or None,
+                after=listing.after_row(),
+                limit=listing.page_size() + 1,
+            )
+        return {
+            "listing": listing.listing(
+                _with_names(session, [row[0] for row in rows]),
+                [listing.mark(row[1], row[2]) for row in rows],
+                filters,
+            ),
+            "asked": {"user": name, "status": known, "reference": reference, "id": wanted},
+            "user_names": _suggestions(session) if viewer.is_admin else [],
+        }
+
+    @page("/<uuid:transaction_id>", roles=EVERYBODY)
+    def detail(self, transaction_id: UUID) -> Page:
+        """Show one transaction with its entries, events and audit records."""
+        return self.render("transaction.html", **_details(transaction_id))
+
+    @page("/<uuid:transaction_id>/ask/<any(confirm, cancel):act>", roles=ADMINS)
+    def ask(self, transaction_id: UUID, act: str) -> Page:
+        """Ask before the status is changed; what is not pending is shown as it is."""
+        found = fetch(transaction_id)
+        if found["status"] != TransactionStatus.PENDING.value:
+            status = messages.label(messages.STATUSES, found["status"])
+            flash(
+                gettext("This transaction is not pending any more: %(status)s.", status=status),
+                "error",
+            )
+            return redirect(url_for(".detail", transaction_id=transaction_id), 303)
+        form = CancelForm() if act == "cancel" else ActForm()
+        return self._ask(transaction_id, act, form)
+
+    def _ask(self, transaction_id: UUID, act: str, form: ActForm | CancelForm) -> str:
+        found = _details(transaction_id)
+        return self.render("settle.html", act=act, form=form, **found)
+
+    @page("/<uuid:transaction_id>/confirm", roles=ADMINS, methods=["POST"])
+    def confirm(self, transaction_id: UUID) -> Page:
+        """Confirm; doing it twice is doing it once."""
+
+        def work() -> str:
+            on_connection(
+                lambda connection: transaction_service.confirm(
+                    connection, actor(), origin(), transaction_id
+                )
+            )
+            nudge()
+            return gettext("The transaction is confirmed.")
+
+        return attempt(work, url_for(".detail", transaction_id=transaction_id))
+
+    @page("/<uuid:transaction_id>/cancel", roles=ADMINS, methods=["POST"])
+    def cancel(self, transaction_id: UUID) -> Page:
+        """Cancel, with a reason if one is given; doing it twice is doing it once."""
+        form = CancelForm()
+        if not form.validate():
+            return self._ask(transaction_id, "cancel", form), 422
+
+        def work() -> str:
+            on_connection(
+                lambda connection: transaction_service.cancel(
+                    connection, actor(), origin(), transaction_id, reason=form.reason.data or None
+                )
+            )
+            nudge()
+            return gettext("The transaction is canceled.")
+
+        return attempt(work, url_for(".detail", transaction_id=transaction_id))
+
+
+def _suggestions(session: Session) -> list[str]:
+    """Return the first names, for the browser to offer while one is typed."""
+    return [user.name for user in queries.users_page(session, limit=100)]
+
+
+def _details(transaction_id: UUID) -> dict[str, Any]:
+    found = fetch(transaction_id)
+    viewer = actor()
+    user_id = UUID(found["user_id"])
+
+    def read(session: Session) -> dict[str, Any]:
+        events = webhook_service.list_events(
+            session.connection(), viewer, transaction_id=transaction_id
+        )
+        audit = audit_service.history(session, "transaction", transaction_id)
+        session.expunge_all()  # read once; a commit would have each row read again
+        return {
+            "found": {**found, "user_name": queries.names_of(session, [user_id])[str(user_id)]},
+            "entries": queries.entries_of(session, user_id, transaction_id),
+            "events": [msgspec.json.decode(event[0]) for event in events],
+            "audit": audit if viewer.is_admin else [],
+        }
+
+    return in_transaction(read)

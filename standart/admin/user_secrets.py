@@ -1,0 +1,127 @@
+"""API keys and webhook secrets of a user: made, shown, rotated and revoked on its pages."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from flask import flash, redirect, url_for
+from sqlalchemy.orm import Session
+
+from standart.admin import messages, queries
+from standart.admin.base import ADMINS, Page, PanelView, actor, attempt, get_user, page
+from standart.admin.forms import ActForm, KeyForm
+from standart.admin.language import gettext
+from standart.errors import DomainError, NotFound
+from standart.extensions import in_transaction, keyring
+from standart.models import Scope
+from standart.services import audit_service, key_service, user_service
+
+
+class UserSecrets(PanelView):
+    """What belongs to a user and opens something."""
+
+    @page("/<uuid:user_id>/keys", roles=ADMINS, methods=["POST"])
+    def create_key(self, user_id: UUID) -> Page:
+        """Make an API key; its text is in this answer and nowhere else."""
+        form = KeyForm()
+        back = redirect(url_for(".detail", user_id=user_id), 303)
+        if not form.validate():
+            flash(gettext("The key was not made: the form does not fit."), "error")
+            return back
+
+        def work(session: Session) -> tuple[str, str]:
+            user = get_user(session, user_id)
+            _, plain = key_service.create_key(
+                session,
+                actor(),
+                user,
+                scopes=[Scope(scope) for scope in form.scopes.data or ()],
+                lifetime=form.lifetime(),
+            )
+            return user.name, plain
+
+        try:
+            name, plain = in_transaction(work)
+        except NotFound:
+            raise
+        except DomainError as error:
+            flash(messages.describe(error), "error")
+            return back
+        heading = gettext("New API key of %(name)s", name=name)
+        return self._shown(user_id, heading, gettext("API key"), plain, once=True), 201
+
+    @page("/<uuid:user_id>/keys/<uuid:key_id>/ask", roles=ADMINS)
+    def ask_revoke(self, user_id: UUID, key_id: UUID) -> Page:
+        """Ask before a key stops to open anything."""
+        return self.render(
+            "secret_ask.html",
+            user_id=user_id,
+            heading=gettext("Revoke the key %(prefix)s…?", prefix=_prefix(user_id, key_id)),
+            text=gettext("Whoever uses it gets 401 from now on. This cannot be undone."),
+            button=gettext("Revoke"),
+            action=url_for(".revoke_key", user_id=user_id, key_id=key_id),
+            form=ActForm(),
+        )
+
+    @page("/<uuid:user_id>/keys/<uuid:key_id>/revoke", roles=ADMINS, methods=["POST"])
+    def revoke_key(self, user_id: UUID, key_id: UUID) -> Page:
+        """Revoke a key; it counts with the next request."""
+        prefix = _prefix(user_id, key_id)
+
+        def work() -> str:
+            in_transaction(lambda session: key_service.revoke_key(session, actor(), prefix))
+            return gettext("The key is revoked.")
+
+        return attempt(work, url_for(".detail", user_id=user_id))
+
+    @page("/<uuid:user_id>/secret", roles=ADMINS, methods=["POST"])
+    def show_secret(self, user_id: UUID) -> Page:
+        """Show the webhook secret; that it was shown is written down."""
+
+        def work(session: Session) -> tuple[str, str]:
+            user = get_user(session, user_id)
+            audit_service.record(session, actor(), "user.webhook_secret_shown", "user", user_id)
+            return user.name, user_service.webhook_secret(keyring(), user)
+
+        name, secret = in_transaction(work)
+        heading = gettext("Webhook secret of %(name)s", name=name)
+        return self._shown(user_id, heading, gettext("Webhook secret"), secret, once=False)
+
+    @page("/<uuid:user_id>/secret/ask", roles=ADMINS)
+    def ask_rotate(self, user_id: UUID) -> Page:
+        """Ask before receivers have to learn a new secret."""
+        in_transaction(lambda session: get_user(session, user_id))
+        return self.render(
+            "secret_ask.html",
+            user_id=user_id,
+            heading=gettext("Rotate the webhook secret?"),
+            text=gettext("For 24 hours both secrets sign; after that only the new one does."),
+            button=gettext("Rotate"),
+            action=url_for(".rotate_secret", user_id=user_id),
+            form=ActForm(),
+        )
+
+    @page("/<uuid:user_id>/secret/rotate", roles=ADMINS, methods=["POST"])
+    def rotate_secret(self, user_id: UUID) -> Page:
+        """Give the user a new webhook secret and show it."""
+
+        def work(session: Session) -> tuple[str, str]:
+            user = get_user(session, user_id)
+            secret = user_service.rotate_webhook_secret(session, actor(), keyring(), user)
+            return user.name, secret
+
+        name, secret = in_transaction(work)
+        heading = gettext("New webhook secret of %(name)s", name=name)
+        return self._shown(user_id, heading, gettext("Webhook secret"), secret, once=False)
+
+    def _shown(self, user_id: UUID, heading: str, label: str, secret: str, *, once: bool) -> str:
+        return self.render(
+            "secret.html", user_id=user_id, heading=heading, label=label, secret=secret, once=once
+        )
+
+
+def _prefix(user_id: UUID, key_id: UUID) -> str:
+    prefix = in_transaction(lambda session: queries.key_prefix(session, user_id, key_id))
+    if prefix is None:
+        raise NotFound
+    return prefix

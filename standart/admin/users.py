@@ -1,0 +1,196 @@
+"""Пользователи: list with balances, create, edit, delete or deactivate.
+
+Keys and webhook secrets are in ``user_secrets``, on the same pages.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+from uuid import UUID
+
+from flask import flash, redirect, url_for
+from sqlalchemy.orm import Session
+from werkzeug.wrappers import Response as AnyResponse
+
+from standart.admin import listing, queries
+from standart.admin.base import (
+    ADMINS,
+    EVERYBODY,
+    Page,
+    actor,
+    attempt,
+    get_user,
+    page,
+    query_text,
+)
+from standart.admin.forms import KeyForm, UserForm
+from standart.admin.language import gettext
+from standart.admin.user_secrets import UserSecrets
+from standart.clock import now
+from standart.errors import DomainError, NotFound
+from standart.extensions import in_transaction, keyring, settings
+from standart.models import User
+from standart.services import audit_service, key_service, user_service
+
+# 20 characters of base 64: 120 bits.
+_PASSWORD_BYTES: Final = 15
+
+
+class Users(UserSecrets):
+    """The tab of users; a regular user has one page of it, its own."""
+
+    @page("/", roles=ADMINS)
+    def index(self) -> Page:
+        """List by name, with what is available to each."""
+        part = query_text("name", 128)
+
+        def read(session: Session) -> listing.Listing[dict[str, Any]]:
+            users = queries.users_page(
+                session,
+                part=part,
+                after=query_text("after", 128),
+                limit=listing.page_size() + 1,
+            )
+            rows = [{"user": user, "balances": queries.balances_of(user)} for user in users]
+            marks = [user.name for user in users]
+            session.expunge_all()
+            return listing.listing(rows, marks, listing.chips({"name": (gettext("Name"), part)}))
+
+        return self.render("users.html", listing=in_transaction(read), asked={"name": part})
+
+    @page("/new", roles=ADMINS, methods=["GET", "POST"])
+    def new(self) -> Page:
+        """Add a user; what is shown after that is shown this once."""
+        form = UserForm()
+        if not form.is_submitted():
+            form.currency.data = settings().default_currency
+            return self.render("user_form.html", form=form, user=None)
+        if not form.validate():
+            return self.render("user_form.html", form=form, user=None), 422
+        generated = None if form.password.data else secrets.token_urlsafe(_PASSWORD_BYTES)
+        password = form.password.data or generated
+
+        def work(session: Session) -> tuple[UUID, str, str]:
+            user, secret = user_service.create_user(
+                session, actor(), keyring(), password=password, **form.values()
+            )
+            return user.id, user.name, secret
+
+        try:
+            user_id, name, secret = in_transaction(work)
+        except DomainError as error:
+            form.take(error)
+            return self.render("user_form.html", form=form, user=None), error.status
+        return self.render(
+            "user_created.html", user_id=user_id, name=name, secret=secret, password=generated
+        ), 201
+
+    @page("/<uuid:user_id>", roles=EVERYBODY)
+    def detail(self, user_id: UUID) -> Page:
+        """Show one user with balances and keys."""
+        viewer = actor()
+
+        def read(session: Session) -> dict[str, Any]:
+            user = get_user(session, user_id)
+            shown = {
+                "user": user,
+                "balances": queries.balances_of(user),
+                "keys": key_service.list_keys(session, user_id),
+                "audit": audit_service.history(session, "user", user_id) if viewer.is_admin else [],
+            }
+            session.expunge_all()
+            return shown
+
+        shown = in_transaction(read)
+        form = KeyForm()
+        form.offer(shown["user"].role)
+        return self.render("user.html", form=form, at=now(), **shown)
+
+    @page("/<uuid:user_id>/edit", roles=ADMINS, methods=["GET", "POST"])
+    def edit(self, user_id: UUID) -> Page:
+        """Change a user; a blank password stays as it is."""
+        form = UserForm()
+        if not form.is_submitted():
+            user = _fetch(user_id)
+            form.show(user)
+            return self.render("user_form.html", form=form, user=user)
+        if not form.validate():
+            return self.render("user_form.html", form=form, user=_fetch(user_id)), 422
+
+        def work(session: Session) -> None:
+            user = get_user(session, user_id)
+            changed = {
+                field: value
+                for field, value in form.values().items()
+                if value != getattr(user, field)
+            }
+            if form.password.data:
+                changed["password"] = form.password.data
+            if changed:
+                user_service.update_user(session, actor(), user, **changed)
+
+        try:
+            in_transaction(work)
+        except NotFound:
+            raise
+        except DomainError as error:
+            form.take(error)
+            user = _fetch(user_id)
+            return self.render("user_form.html", form=form, user=user), error.status
+        flash(gettext("Saved."), "success")
+        return redirect(url_for(".detail", user_id=user_id), 303)
+
+    @page("/<uuid:user_id>/ask/<any(delete, deactivate, activate):act>", roles=ADMINS)
+    def ask(self, user_id: UUID, act: str) -> Page:
+        """Ask before a user goes; one with transactions can only be deactivated."""
+        user = _fetch(user_id)
+        history = in_transaction(lambda session: queries.has_transactions(session, user_id))
+        if act == "delete" and history:
+            return redirect(url_for(".ask", user_id=user_id, act="deactivate"), 303)
+        return self.render("user_ask.html", user=user, act=act, history=history)
+
+    @page("/<uuid:user_id>/delete", roles=ADMINS, methods=["POST"])
+    def delete(self, user_id: UUID) -> Page:
+        """Delete a user that never had a transaction."""
+
+        def work() -> str:
+            in_transaction(
+                lambda session: user_service.delete_user(
+                    session, actor(), get_user(session, user_id)
+                )
+            )
+            return gettext("The user is deleted.")
+
+        return attempt(work, url_for(".index"))
+
+    @page("/<uuid:user_id>/deactivate", roles=ADMINS, methods=["POST"])
+    def deactivate(self, user_id: UUID) -> Page:
+        """End a user's keys and logins; what is pending can still be settled."""
+        return _set_active(user_id, active=False, said=gettext("The user is deactivated."))
+
+    @page("/<uuid:user_id>/activate", roles=ADMINS, methods=["POST"])
+    def activate(self, user_id: UUID) -> Page:
+        """Let a deactivated user in again."""
+        return _set_active(user_id, active=True, said=gettext("The user is active again."))
+
+
+def _fetch(user_id: UUID) -> User:
+    def read(session: Session) -> User:
+        user = get_user(session, user_id)
+        session.expunge(user)
+        return user
+
+    return in_transaction(read)
+
+
+def _set_active(user_id: UUID, *, active: bool, said: str) -> AnyResponse:
+    def work() -> str:
+        in_transaction(
+            lambda session: user_service.update_user(
+                session, actor(), get_user(session, user_id), active=active
+            )
+        )
+        return said
+
+    return attempt(work, url_for(".detail", user_id=user_id))
