@@ -21,7 +21,6 @@ LIMIT: Final = r"[1-9][0-9]{0,2}"
 
 LONGEST_PAGE: Final = 100
 MOST_METADATA: Final = 50
-LONGEST_METADATA: Final = 500
 
 _AMOUNT: Final = re.compile(AMOUNT)
 _IDENTIFIER: Final = re.compile(IDENTIFIER)
@@ -76,8 +75,6 @@ def metadata(values: Mapping[str, str]) -> str | None:
     for key, value in values.items():
         if not _METADATA_KEY.fullmatch(key):
             return "must have keys of 1 to 40 letters, digits, dots, dashes and underscores"
-        if len(value) > LONGEST_METADATA:
-            return f"must have values of at most {LONGEST_METADATA} characters"
         if _UNFIT.search(value):
             return "must not hold control characters"
     return None

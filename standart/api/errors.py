@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MIMETYPE: Final = "application/problem+json"
 
 # The panel puts its own renderer here: Exception → page, or None where the path is not its.
-HTML_ERRORS: Final = "standart.html_errors"
+PANEL_ERRORS: Final = "standart.panel_errors"
 
 _FIRST_ERROR: Final = 400
 _FIRST_FAULT: Final = 500
@@ -68,7 +68,7 @@ def handle(error: Exception) -> Response:
     """Return the answer to whatever a request raised."""
     if isinstance(error, HTTPException) and (error.code or 0) < _FIRST_ERROR:
         return error.get_response()
-    render = current_app.extensions.get(HTML_ERRORS)
+    render = current_app.extensions.get(PANEL_ERRORS)
     page: Response | None = render(error) if render else None
     return problem(_translated(error), _extra_headers(error)) if page is None else page
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from flask import Response
 from sqlalchemy import Connection
 
@@ -14,8 +12,6 @@ from standart.api.restful import Resource
 from standart.extensions import on_connection, settings
 from standart.services import key_service, webhook_service
 
-DEFAULT_LIMIT: Final = 20
-
 
 class ListEvents(Resource):
     """``GET /events``."""
@@ -24,7 +20,7 @@ class ListEvents(Resource):
         """List events, newest first."""
         digest, origin = auth.caller(), auth.origin()
         asked = query.read(schemas.ListEvents)
-        limit = int(asked.limit or DEFAULT_LIMIT)
+        limit = int(asked.limit or schemas.DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         transaction_id = uuid_or_none(asked.transaction_id)
         secret = settings().secret_key

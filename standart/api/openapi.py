@@ -48,23 +48,35 @@ _HEADERS: Final = {
 }
 
 
-def document() -> dict[str, Any]:
+def document() -> Any:
     """Return the document as JSON-ready dictionaries."""
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": TITLE, "version": VERSION, "description": _ABOUT},
-        "servers": [{"url": "/"}],
-        "security": [{"key": []}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(each.tag for each in OPERATIONS)],
-        "paths": _paths(),
-        "webhooks": {"transaction": {"post": _webhook()}},
-        "components": {
-            "securitySchemes": {
-                "key": {"type": "http", "scheme": "bearer", "bearerFormat": "sk_live_…"}
+    return _as_sent(
+        {
+            "openapi": "3.1.0",
+            "info": {"title": TITLE, "version": VERSION, "description": _ABOUT},
+            "servers": [{"url": "/"}],
+            "security": [{"key": []}],
+            "tags": [{"name": tag} for tag in dict.fromkeys(each.tag for each in OPERATIONS)],
+            "paths": _paths(),
+            "webhooks": {"transaction": {"post": _webhook()}},
+            "components": {
+                "securitySchemes": {
+                    "key": {"type": "http", "scheme": "bearer", "bearerFormat": "sk_live_…"}
+                },
+                "schemas": _components(),
             },
-            "schemas": _components(),
-        },
-    }
+        }
+    )
+
+
+def _as_sent(part: Any) -> Any:
+    """Return a part of the document with what clients send in place of what is read."""
+    if isinstance(part, list):
+        return [_as_sent(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    sent = part.get(schemas.SENT_AS, {})
+    return {key: _as_sent(one) for key, one in (part | sent).items() if key != schemas.SENT_AS}
 
 
 def _components() -> dict[str, Any]:

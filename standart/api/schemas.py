@@ -13,7 +13,12 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from standart.api import checks
-from standart.states import TransactionStatus
+
+DEFAULT_LIMIT = 20
+
+# Marks in a schema what the document says instead: an amount is read as text, but a client
+# may send it as a number.
+SENT_AS = "x-sent-as"
 
 EXAMPLE_ID = "0198f0c2-7d3e-7c4b-9a51-3f0d7f1c2b6a"
 EXAMPLE_USER = "0198f0c1-1b2a-7e0d-8c3f-5a6b7c8d9e0f"
@@ -29,6 +34,9 @@ def _text(description: str, *, longest: int, shortest: int = 0, example: str) ->
 
 
 def _form(description: str, *examples: object, **schema: Any) -> Meta:
+    """Document a field whose grammar ``checks`` holds; ``sent_as`` stands in for its type."""
+    if "sent_as" in schema:
+        schema[SENT_AS] = schema.pop("sent_as")
     return Meta(description=description, examples=list(examples), extra_json_schema=schema)
 
 
@@ -38,8 +46,7 @@ Amount = Annotated[
         "A decimal text, or a number literal that is read exactly: above 0, at most 10^15 "
         "minor units, no more fractional digits than the currency has.",
         "100.00",
-        type=["string", "number"],
-        pattern=f"^{checks.AMOUNT}$",
+        sent_as={"type": ["string", "number"], "pattern": f"^{checks.AMOUNT}$"},
     ),
 ]
 Money = Annotated[
@@ -64,13 +71,12 @@ Reason = Annotated[
     str, _text("For people. No card numbers.", longest=500, example="Customer changed her mind")
 ]
 Metadata = Annotated[
-    dict[str, str],
+    dict[str, Annotated[str, Meta(max_length=500)]],
     _form(
-        "Your own data: short strings under plain keys.",
+        "Your own data: at most 50 short strings under plain keys. No control characters.",
         {"cart": "17"},
         maxProperties=checks.MOST_METADATA,
         propertyNames={"pattern": f"^{checks.METADATA_KEY}$"},
-        additionalProperties={"type": "string", "maxLength": checks.LONGEST_METADATA},
     ),
 ]
 Moment = Annotated[
@@ -82,7 +88,14 @@ EventType = Literal["transaction.confirmed", "transaction.canceled", "transactio
 Limit = Annotated[
     str,
     _form(
-        "Rows on a page.", 20, type="integer", minimum=1, maximum=checks.LONGEST_PAGE, default=20
+        "Rows on a page.",
+        20,
+        sent_as={
+            "type": "integer",
+            "minimum": 1,
+            "maximum": checks.LONGEST_PAGE,
+            "default": DEFAULT_LIMIT,
+        },
     ),
 ]
 Cursor = Annotated[
@@ -161,7 +174,7 @@ class NoQuery(Request, frozen=True):
 class ListTransactions(Request, frozen=True):
     """Filters of a list of transactions; all given ones must hold."""
 
-    status: TransactionStatus | None = None
+    status: Status | None = None
     user_id: UserId | None = None
     reference: Reference | None = None
     currency: Currency | None = None

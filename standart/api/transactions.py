@@ -19,8 +19,7 @@ from standart.extensions import nudge, on_connection, settings
 from standart.services import key_service, transaction_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.transaction_service import NewTransaction
-
-DEFAULT_LIMIT: Final = 20
+from standart.states import TransactionStatus
 
 # Visible ASCII without the comma, by which servers join repeated headers.
 _KEY: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
@@ -135,7 +134,7 @@ class ListTransactions(Resource):
         """List transactions, newest first."""
         digest, origin = auth.caller(), auth.origin()
         asked = query.read(schemas.ListTransactions)
-        limit = int(asked.limit or DEFAULT_LIMIT)
+        limit = int(asked.limit or schemas.DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         secret = settings().secret_key
 
@@ -146,7 +145,7 @@ class ListTransactions(Resource):
                 connection,
                 actor,
                 user_id=user_id,
-                status=asked.status,
+                status=TransactionStatus(asked.status) if asked.status else None,
                 reference=asked.reference,
                 currency=asked.currency,
                 created_from=asked.created_from,
