@@ -17,6 +17,7 @@ from wtforms import (
     StringField,
     ValidationError,
 )
+from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from standart import money
@@ -60,12 +61,15 @@ class LoginForm(PanelForm):
 
 
 class UserForm(PanelForm):
-    """A user, new or known."""
+    """A new user."""
 
     name = StringField(lazy_gettext("Name"))
     role = SelectField(
         lazy_gettext("Role"),
-        choices=[(role.value, messages.ROLES[role.value]) for role in (Role.REGULAR, Role.ADMIN)],
+        choices=[
+            SelectChoice(role.value, messages.ROLES[role.value])
+            for role in (Role.REGULAR, Role.ADMIN)
+        ],
         default=Role.REGULAR.value,
     )
     commission_rate = StringField(
@@ -81,15 +85,12 @@ class UserForm(PanelForm):
         lazy_gettext("Webhook URL"),
         description=lazy_gettext("Where the endings of transactions are told. May stay blank."),
     )
-    password = PasswordField(lazy_gettext("Password"))
-
-    def show(self, user: User) -> None:
-        """Fill in what is known of ``user``; the password is never shown."""
-        self.name.data = user.name
-        self.role.data = user.role.value
-        self.commission_rate.data = money.format_rate(Decimal(user.commission_rate))
-        self.currency.data = user.currency
-        self.webhook_url.data = user.webhook_url or ""
+    password = PasswordField(
+        lazy_gettext("Password"),
+        description=lazy_gettext(
+            "Left blank, a password is made and shown once. At least 12 characters."
+        ),
+    )
 
     def values(self) -> dict[str, Any]:
         """Return the fields as the service takes them, without the password.
@@ -114,6 +115,23 @@ class UserForm(PanelForm):
         return values
 
 
+class KnownUserForm(UserForm):
+    """A user that there is."""
+
+    password = PasswordField(
+        lazy_gettext("Password"),
+        description=lazy_gettext("A blank password stays as it is. At least 12 characters."),
+    )
+
+    def show(self, user: User) -> None:
+        """Fill in what is known of ``user``; the password is never shown."""
+        self.name.data = user.name
+        self.role.data = user.role.value
+        self.commission_rate.data = money.format_rate(Decimal(user.commission_rate))
+        self.currency.data = user.currency
+        self.webhook_url.data = user.webhook_url or ""
+
+
 def _currency(text: str) -> str:
     money.digits_of(text.upper())
     return text.upper()
@@ -133,7 +151,7 @@ class KeyForm(PanelForm):
 
     scopes = SelectMultipleField(
         lazy_gettext("Scopes"),
-        choices=[(scope.value, scope.value) for scope in Scope],
+        choices=[SelectChoice(scope.value) for scope in Scope],
         default=[Scope.READ.value, Scope.WRITE.value],
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
@@ -141,10 +159,10 @@ class KeyForm(PanelForm):
     expires_in = SelectField(
         lazy_gettext("Lifetime"),
         choices=[
-            ("", lazy_gettext("until revoked")),
-            ("30", lazy_gettext("30 days")),
-            ("90", lazy_gettext("90 days")),
-            ("365", lazy_gettext("one year")),
+            SelectChoice("", lazy_gettext("until revoked")),
+            SelectChoice("30", lazy_gettext("30 days")),
+            SelectChoice("90", lazy_gettext("90 days")),
+            SelectChoice("365", lazy_gettext("one year")),
         ],
     )
 
@@ -152,7 +170,7 @@ class KeyForm(PanelForm):
         """Offer only the scopes that a key of this role may have."""
         if role is not Role.ADMIN:
             self.scopes.choices = [
-                (scope.value, scope.value) for scope in Scope if scope is not Scope.CONFIRM
+                SelectChoice(scope.value) for scope in Scope if scope is not Scope.CONFIRM
             ]
 
     def lifetime(self) -> timedelta | None:

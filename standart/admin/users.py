@@ -24,7 +24,7 @@ from standart.admin.base import (
     page,
     query_text,
 )
-from standart.admin.forms import KeyForm, UserForm
+from standart.admin.forms import KeyForm, KnownUserForm, UserForm
 from standart.admin.language import gettext
 from standart.admin.user_secrets import UserSecrets
 from standart.clock import now
@@ -110,7 +110,7 @@ class Users(UserSecrets):
     @page("/<uuid:user_id>/edit", roles=ADMINS, methods=["GET", "POST"])
     def edit(self, user_id: UUID) -> Page:
         """Change a user; a blank password stays as it is."""
-        form = UserForm()
+        form = KnownUserForm()
         if not form.is_submitted():
             user = _fetch(user_id)
             form.show(user)
