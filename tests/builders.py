@@ -132,4 +132,4 @@ TABLES = (
 def row_counts(connection: Connection) -> dict[str, int]:
     """Count the rows of every table that a request could write to."""
     query = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in TABLES)
-    return {table: count for table, count in connection.execute(text(query))}
+    return {row[0]: row[1] for row in connection.execute(text(query))}

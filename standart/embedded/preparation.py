@@ -11,6 +11,7 @@ import json
 import secrets
 import sys
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -27,6 +28,7 @@ from standart.services.access import SYSTEM
 
 ADMIN = "admin"
 MERCHANT = "demo"
+MERCHANT_RATE = Decimal("0.03")  # so that the first transaction shows a commission
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ def make_first_users(engine: Engine, keyring: Keyring, settings: Settings) -> Fi
                 keyring,
                 name=MERCHANT,
                 currency=settings.default_currency,
+                commission_rate=MERCHANT_RATE,
             )
         except NameTaken:
             # Somebody else prepares the same database at this moment, and was first.
