@@ -13,6 +13,7 @@ from typing import Any
 
 import celery
 from celery import shared_task
+from celery.signals import worker_ready
 from flask import Flask
 from sqlalchemy import Connection
 
@@ -218,6 +219,13 @@ def init_app(app: Flask) -> None:
     queue: celery.Celery = app.extensions["celery"]
     queue.conf.beat_schedule = schedule(settings_of(app).expiry_sweep_seconds)
     app.extensions["standart.nudge"] = Nudge(queue)
+
+
+@worker_ready.connect
+def sweep_at_start(**_: object) -> None:
+    """Look for what became due while no worker ran, instead of waiting for beat's first round."""
+    expire.delay()
+    deliver.delay()
 
 
 def worker_app(settings: Settings | None = None) -> Flask:
