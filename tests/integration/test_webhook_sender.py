@@ -26,6 +26,7 @@ from standart.webhooks.addresses import UrlRules
 from standart.webhooks.connections import (
     Blocked,
     CheckedConnector,
+    Lookups,
     Meter,
     MeteredSocket,
     TooLarge,
@@ -898,6 +899,24 @@ def test_a_slow_look_up_ends_at_the_deadline_and_holds_nobody_up() -> None:
     release.set()
     lookups[0].join()
     assert [attempt.outcome for attempt in attempts] == ["timeout", "delivered"] * 3
+
+
+def test_one_waiters_deadline_does_not_end_the_look_up_of_the_others() -> None:
+    release = threading.Event()
+
+    def slow(host: str) -> list[str]:
+        release.wait()
+        return ["8.8.8.8"]
+
+    async def wait_twice() -> list[str]:
+        lookups = Lookups(slow)
+        patient = asyncio.create_task(lookups.addresses("slow.example"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(lookups.addresses("slow.example"), 0.01)
+        release.set()
+        return await patient
+
+    assert asyncio.run(wait_twice()) == ["8.8.8.8"]
 
 
 def test_a_resolver_that_breaks_is_that_attempts_failure_alone() -> None:
