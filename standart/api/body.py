@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import msgspec
 from flask import request
@@ -27,6 +27,7 @@ MAX_BODY_BYTES: Final = 64 * 1024
 # Far more digits than any amount has, far fewer than what int() refuses.
 _LONGEST_NUMBER: Final = 1000
 
+_LENGTH: Final = re.compile(r"[0-9]{1,9}")
 _CONTENT_TYPE: Final = re.compile(
     r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE
 )
@@ -38,6 +39,9 @@ _WORDS: Final = (
     ("`Number`", "`number`"),
     ("`bool`", "`boolean`"),
 )
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import InputStream, WSGIEnvironment
 
 Schema = TypeVar("Schema", bound=msgspec.Struct)
 
@@ -87,7 +91,37 @@ def read(schema: type[Schema]) -> Schema:
         raise UnsupportedMediaType
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType
-    return parse(request.get_data(cache=False), schema)
+    return parse(_bytes(environ), schema)
+
+
+def _bytes(environ: WSGIEnvironment) -> bytes:
+    """Return the whole body and never a part of it.
+
+    Werkzeug would silently cut a chunked body at the limit.
+    """
+    stream = environ["wsgi.input"]
+    text = environ.get("CONTENT_LENGTH")
+    if text:
+        length = int(text) if _LENGTH.fullmatch(text) else MAX_BODY_BYTES + 1
+        if length > MAX_BODY_BYTES:
+            raise PayloadTooLarge
+        data = _read(stream, length)
+        if len(data) < length:
+            raise Malformed("The body ends before its Content-Length.")
+        return data
+    # Without a length only a server that marks the end itself can be read.
+    return _read(stream, MAX_BODY_BYTES + 1) if environ.get("wsgi.input_terminated") else b""
+
+
+def _read(stream: InputStream, size: int) -> bytes:
+    """Return ``size`` bytes, fewer only where the stream ends: one read may bring less."""
+    data: bytes = stream.read(size)
+    while data and len(data) < size:
+        more = stream.read(size - len(data))
+        if not more:
+            break
+        data += more
+    return data
 
 
 def parse(data: bytes, schema: type[Schema]) -> Schema:
@@ -117,7 +151,7 @@ def typed(found: dict[str, Any], schema: type[Schema]) -> Schema:
     """
     try:
         return msgspec.convert(found, schema)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for half a surrogate pair
         raise InvalidInput(_problems(found, schema)) from None
 
 
@@ -133,13 +167,15 @@ def _problems(found: dict[str, Any], schema: type[Schema]) -> list[FieldError]:
             continue
         try:
             msgspec.convert(found[name], field.type)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             problems.append(FieldError(name, _sentence(error)))
     return problems
 
 
-def _sentence(error: msgspec.ValidationError) -> str:
+def _sentence(error: Exception) -> str:
     """Return msgspec's message as a predicate in JSON's words: must be `string`, not `number`."""
+    if isinstance(error, UnicodeEncodeError):
+        return "must not hold half a surrogate pair"
     text = str(error).partition(" - at `")[0]
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
