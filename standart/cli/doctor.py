@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 from sqlalchemy import Connection, Engine, text
@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from standart import migrations
 from standart.cli.base import Failure, ServiceCommand
+from standart.clock import now
 from standart.config import Settings, unknown_variables
 from standart.db import autocommit, make_engine
 from standart.embedded.preparation import unreachable
@@ -141,7 +142,7 @@ def _role(connection: Connection) -> Result:
 
 def _clock(connection: Connection) -> Result:
     there: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    apart = abs((datetime.now(UTC) - there).total_seconds())
+    apart = abs((now() - there).total_seconds())
     if apart <= CLOCK_TOLERANCE:
         return Result("clock", "agrees with the database's")
     return Result("clock", f"{apart:.1f} s off the database's", "Synchronise both by NTP")
