@@ -9,7 +9,7 @@ from typing import Final
 from flask import request
 from flask_babel import lazy_gettext
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 from werkzeug.wrappers import Response as AnyResponse
 
 from standart.admin import messages
@@ -41,8 +41,13 @@ _SENTENCES: Final = {
 
 
 def html_error(error: Exception) -> AnyResponse | None:
-    """Return the page for an error on a path of the panel, ``None`` on any other path."""
-    return render_error(error) if owns(request.path) else None
+    """Return the page for an error on a path of the panel, ``None`` on any other path.
+
+    Under a host name that the service does not answer for no path is the panel's.
+    """
+    if isinstance(error, SecurityError) or not owns(request.path):
+        return None
+    return render_error(error)
 
 
 def render_error(error: Exception) -> AnyResponse:

@@ -1,0 +1,340 @@
+"""Who reaches which page, by what; a page that the table does not name fails the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, Engine, text
+
+from standart import admin as panel_module
+from standart.db import autocommit
+from standart.encryption import Keyring
+from standart.services import transaction_service
+from tests.builders import ORIGIN, PASSWORD, TestUser, make_transaction, make_user
+from tests.integration.panel import Panel, kept_rows
+
+# (endpoint, method) → status for nobody, for a merchant, for an admin. The objects belong to
+# another merchant. 303 for nobody is the way to the login.
+MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
+    ("panel.static", "GET"): (200, 200, 200),
+    ("panel.home", "GET"): (303, 303, 303),
+    ("panel.login", "GET"): (200, 303, 303),
+    ("panel.login", "POST"): (401, 401, 401),
+    ("panel.logout", "POST"): (303, 303, 303),
+    ("panel.switch_language", "POST"): (303, 303, 303),
+    ("admin.index", "GET"): (303, 200, 200),
+    ("admin.live", "GET"): (303, 200, 200),
+    ("users.index", "GET"): (303, 403, 200),
+    ("users.new", "GET"): (303, 403, 200),
+    ("users.new", "POST"): (303, 403, 422),
+    ("users.detail", "GET"): (303, 404, 200),
+    ("users.edit", "GET"): (303, 403, 200),
+    ("users.edit", "POST"): (303, 403, 422),
+    ("users.ask", "GET"): (303, 403, 200),
+    ("users.delete", "POST"): (303, 403, 303),
+    ("users.deactivate", "POST"): (303, 403, 303),
+    ("users.activate", "POST"): (303, 403, 303),
+    ("users.create_key", "POST"): (303, 403, 201),
+    ("users.ask_revoke", "GET"): (303, 403, 200),
+    ("users.revoke_key", "POST"): (303, 403, 303),
+    ("users.show_secret", "POST"): (303, 403, 200),
+    ("users.ask_rotate", "GET"): (303, 403, 200),
+    ("users.rotate_secret", "POST"): (303, 403, 200),
+    ("transactions.index", "GET"): (303, 200, 200),
+    ("transactions.detail", "GET"): (303, 404, 200),
+    ("transactions.ask", "GET"): (303, 403, 200),
+    ("transactions.confirm", "POST"): (303, 403, 303),
+    ("transactions.cancel", "POST"): (303, 403, 303),
+    ("webhooks.index", "GET"): (303, 200, 200),
+    ("webhooks.detail", "GET"): (303, 404, 200),
+    ("audit.index", "GET"): (303, 403, 200),
+}
+POSTS = sorted(endpoint for endpoint, method in MATRIX if method == "POST")
+# A form's own address shows it; every other address that changes something only takes POST.
+FORMS = {endpoint for endpoint in POSTS if (endpoint, "GET") in MATRIX}
+
+DATA: dict[str, dict[str, Any]] = {
+    "panel.switch_language": {"language": "en"},
+    "users.create_key": {"scopes": ["read"], "expires_in": ""},
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A merchant with a pending transaction, an event and a key; ``url`` leads to them."""
+
+    app: Flask
+    owner: TestUser
+    values: dict[str, Any]
+
+    def url(self, endpoint: str) -> str:
+        with self.app.test_request_context():
+            rule = next(self.app.url_map.iter_rules(endpoint))
+            act = "confirm" if endpoint == "transactions.ask" else "deactivate"
+            values = {**self.values, "act": act, "filename": "panel.css"}
+            return self.app.url_for(
+                endpoint, **{name: values[name] for name in rule.arguments}
+            ).removeprefix("http://localhost")
+
+
+@pytest.fixture
+def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Scene:
+    owner = make_user(engine, keyring, name="owner", webhook_url="https://example.com/hook")
+    pending = make_transaction(engine, owner)
+    ended = make_transaction(engine, owner)
+    with autocommit(engine) as connection:
+        transaction_service.confirm(connection, admin.digest, ORIGIN, ended["id"])
+        values = {
+            "user_id": owner.id,
+            "transaction_id": pending["id"],
+            "event_id": connection.scalar(text("SELECT id FROM events")),
+            "key_id": connection.scalar(
+                text("SELECT id FROM api_keys WHERE user_id = :id"), {"id": owner.id}
+            ),
+        }
+    return Scene(app, owner, values)
+
+
+def test_every_page_is_in_the_matrix(app: Flask) -> None:
+    pages = {
+        (rule.endpoint, method)
+        for rule in app.url_map.iter_rules()
+        if panel_module.owns(rule.rule)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+    assert pages == set(MATRIX)
+
+
+@pytest.mark.parametrize(("endpoint", "method"), sorted(MATRIX))
+def test_each_role_gets_what_the_matrix_says(
+    scene: Scene,
+    endpoint: str,
+    method: str,
+    connection: Connection,
+    merchant: TestUser,
+    admin: TestUser,
+) -> None:
+    url = scene.url(endpoint)
+    before = kept_rows(connection)
+    expected = MATRIX[endpoint, method]
+    for somebody, status in zip((None, merchant, admin), expected, strict=True):
+        panel = Panel(scene.app.test_client())
+        if somebody:
+            panel.log_in(somebody)
+        if somebody is admin:
+            assert kept_rows(connection) == before
+        ask = panel.get if method == "GET" else panel.post
+        answer = ask(url, data=DATA.get(endpoint)) if method == "POST" else ask(url)
+
+        assert answer.status_code == status, answer.text
+        if somebody is None and status == 303 and not endpoint.startswith("panel."):
+            assert answer.headers["Location"].startswith("/login")
+
+
+@pytest.mark.parametrize("endpoint", POSTS)
+def test_a_form_without_the_token_of_its_own_session_changes_nothing(
+    scene: Scene, endpoint: str, connection: Connection, admin: TestUser
+) -> None:
+    stranger = Panel(scene.app.test_client())
+    stranger.log_in(admin)
+    panel = Panel(scene.app.test_client())
+    panel.log_in(admin)
+    old = panel.token()
+    before = kept_rows(connection)
+    url, data = scene.url(endpoint), DATA.get(endpoint)
+
+    for token in (None, "", "nonsense", stranger.token()):
+        answer = panel.post(url, data, csrf_token=token)
+        assert answer.status_code == 400
+        assert answer.mimetype == "text/html"
+
+    assert kept_rows(connection) == before
+    assert panel.get("/admin/").status_code == 200, "not even the login has ended"
+    panel.log_in(admin)
+    assert panel.post(url, data, csrf_token=old).status_code == 400, "a login makes a new token"
+
+
+@pytest.mark.parametrize("endpoint", sorted(set(POSTS) - FORMS))
+def test_reading_an_address_that_changes_something_is_refused(
+    scene: Scene, endpoint: str, connection: Connection, admin: TestUser
+) -> None:
+    panel = Panel(scene.app.test_client())
+    panel.log_in(admin)
+    before = kept_rows(connection)
+
+    answer = panel.get(scene.url(endpoint))
+
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+    assert answer.mimetype == "text/html"
+    assert kept_rows(connection) == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/users/ajax/update/",
+        "/admin/transactions/ajax/update/",
+        "/admin/transactions/new/",
+        "/admin/transactions/edit/",
+        "/admin/transactions/delete/",
+        "/admin/transactions/action/",
+        "/admin/webhooks/new/",
+        "/admin/webhooks/edit/",
+        "/admin/audit/delete/",
+        "/admin/users/1%20OR%201=1",
+        "/admin/users/%00",
+        "/admin/static/bootstrap/bootstrap4/css/bootstrap.min.css",
+    ],
+)
+def test_there_is_no_back_door_of_the_framework(app: Flask, path: str, admin: TestUser) -> None:
+    panel = Panel(app.test_client())
+    panel.log_in(admin)
+
+    assert panel.get(path).status_code == 404
+    assert panel.post(path).status_code == 404
+
+
+def _checked(answer: Any) -> None:
+    headers = answer.headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "base-uri 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["X-Request-Id"]
+
+
+def test_every_answer_has_the_security_headers(scene: Scene, admin: TestUser) -> None:
+    panel = Panel(scene.app.test_client())
+    stranger = Panel(scene.app.test_client())
+    panel.log_in(admin)
+    answers = [panel.get(scene.url(endpoint)) for endpoint, method in MATRIX if method == "GET"] + [
+        stranger.get("/login"),
+        stranger.get("/admin/"),
+        panel.get("/admin/nothing"),
+        panel.get(scene.url("users.delete")),
+        panel.post(scene.url("users.delete"), csrf_token=None),
+    ]
+
+    for answer in answers:
+        _checked(answer)
+        if not answer.request.path.startswith("/admin/assets/"):
+            assert answer.headers["Cache-Control"] == "no-store"
+        assert "Strict-Transport-Security" not in answer.headers
+    nonces = {answer.headers["Content-Security-Policy"] for answer in answers}
+    assert len(nonces) == len(answers), "a nonce is used once"
+    secure = stranger.get("/login", base_url="https://localhost")
+    assert secure.headers["Strict-Transport-Security"].startswith("max-age=31536000")
+
+
+def test_pages_have_nothing_inline(scene: Scene, admin: TestUser) -> None:
+    panel = Panel(scene.app.test_client())
+    panel.log_in(admin)
+
+    for endpoint, method in MATRIX:
+        if method == "GET" and endpoint not in ("panel.static", "panel.home", "panel.login"):
+            page = panel.get(scene.url(endpoint)).text
+            for forbidden in (
+                " onclick",
+                " onload",
+                " onsubmit",
+                " style=",
+                "javascript:",
+                "//cdn",
+            ):
+                assert forbidden not in page
+
+
+def test_a_merchant_sees_its_own_rows_and_nothing_of_others(
+    scene: Scene, engine: Engine, merchant: TestUser, admin: TestUser
+) -> None:
+    mine = make_transaction(engine, merchant, reference="mine-1")
+    with autocommit(engine) as connection:
+        transaction_service.confirm(connection, admin.digest, ORIGIN, mine["id"])
+    panel = Panel(scene.app.test_client())
+    panel.log_in(merchant)
+
+    for path in (
+        "/admin/",
+        "/admin/live",
+        "/admin/transactions/",
+        "/admin/transactions/?user=owner",
+        f"/admin/transactions/?id={scene.values['transaction_id']}",
+        "/admin/webhooks/",
+        f"/admin/webhooks/?transaction={scene.values['transaction_id']}",
+        f"/admin/transactions/{mine['id']}",
+        f"/admin/users/{merchant.id}",
+    ):
+        page = panel.get(path)
+        assert page.status_code == 200
+        assert ">owner<" not in page.text
+        assert str(scene.owner.id) not in page.text
+        assert f"/admin/transactions/{scene.values['transaction_id']}" not in page.text
+    own = panel.get(f"/admin/users/{merchant.id}").text
+    assert "97.00" in own
+    assert merchant.key[:16] in own
+    assert "Revoke" not in own
+    assert "/secret" not in own
+    transaction = panel.get(f"/admin/transactions/{mine['id']}").text
+    assert admin.name not in transaction
+    assert "mine-1" in panel.get("/admin/transactions/").text
+
+
+def test_unknown_and_foreign_objects_look_the_same(scene: Scene, merchant: TestUser) -> None:
+    panel = Panel(scene.app.test_client())
+    panel.log_in(merchant)
+    unknown = "00000000-0000-7000-8000-000000000000"
+
+    for kind, name in (
+        ("users", "user_id"),
+        ("transactions", "transaction_id"),
+        ("webhooks", "event_id"),
+    ):
+        foreign = panel.get(f"/admin/{kind}/{scene.values[name]}")
+        missing = panel.get(f"/admin/{kind}/{unknown}")
+        assert foreign.status_code == missing.status_code == 404
+        assert _plain(foreign.text, str(scene.values[name])) == _plain(missing.text, unknown)
+
+
+def _plain(page: str, address: str) -> str:
+    """A page without what differs from request to request."""
+    lines = page.replace(address, "ID").splitlines()
+    return "\n".join(line for line in lines if "nonce=" not in line and "csrf_token" not in line)
+
+
+def test_lost_rights_count_with_the_next_request(
+    scene: Scene, engine: Engine, keyring: Keyring, admin: TestUser
+) -> None:
+    from standart.models import Role
+
+    second = make_user(engine, keyring, role=Role.ADMIN, password=PASSWORD)
+    first, other = Panel(scene.app.test_client()), Panel(scene.app.test_client())
+    first.log_in(admin)
+    other.log_in(second)
+
+    first.post(f"/admin/users/{second.id}/deactivate")
+
+    assert other.get("/admin/users/").headers["Location"].startswith("/login")
+    refused = other.post("/login", {"name": second.name, "password": PASSWORD})
+    assert refused.status_code == 401
+
+
+def test_the_api_stays_as_it_was(
+    make_app: Callable[..., Flask], merchant: TestUser, engine: Engine
+) -> None:
+    client = make_app().test_client()
+
+    made = client.post("/create_transaction", json={"amount": "1.00"}, headers=merchant.headers)
+
+    assert made.status_code == 201, "no CSRF token is asked of a key"
+    assert "Set-Cookie" not in made.headers
+    assert "Cookie" not in made.headers.get("Vary", "")
+    assert client.get("/nothing").mimetype == "application/problem+json"
