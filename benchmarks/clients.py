@@ -76,14 +76,14 @@ class Wrk:
         if found is None:
             raise Distorted(f"wrk gave no result: {output.strip()}")
         result = json.loads(found[1])
-        if result["bad_status"] or result["broken"] or result["timeouts"]:
+        if result["refused"] or result["broken"] or result["timeouts"]:
             raise Distorted(f"not all requests succeeded: {result}")
         return Round(
             done=result["requests"],
             seconds=result["seconds"],
             p50_ms=result["p50_ms"],
             p99_ms=result["p99_ms"],
-            client_cpu=cpu / result["seconds"],
+            client_cpu=cpu,
         )
 
 
@@ -119,7 +119,7 @@ class Pgbench:
             raise Distorted(f"pgbench: {output.strip()}")
         done = int(processed[1])
         elapsed = done / float(rate[1])
-        return Round(done=done, seconds=elapsed, client_cpu=cpu / elapsed)
+        return Round(done=done, seconds=elapsed, client_cpu=cpu)
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[str, float]:

@@ -15,20 +15,36 @@ class Distorted(Exception):
 class Round:
     """What one contender did in one round: ``done`` answers in ``seconds``.
 
-    Latencies are of the client, in milliseconds; ``client_cpu`` is how many processors the
-    client itself kept busy.
+    Latencies are the client's, in milliseconds. The rest is processor time in seconds.
     """
 
     done: int
     seconds: float
     p50_ms: float | None = None
     p99_ms: float | None = None
-    client_cpu: float
+    client_cpu: float = 0.0
+    server_cpu: float = 0.0
+    database_cpu: float = 0.0
 
     @property
     def rate(self) -> float:
         """Answers a second."""
         return self.done / self.seconds
+
+    @property
+    def server_cpu_ms(self) -> float:
+        """Processor time of the HTTP server for each answer, milliseconds."""
+        return 1000 * self.server_cpu / self.done
+
+    @property
+    def database_cpu_ms(self) -> float:
+        """Processor time of PostgreSQL for each answer, milliseconds."""
+        return 1000 * self.database_cpu / self.done
+
+    @property
+    def client_cpu_ms(self) -> float:
+        """Processor time of the client for each answer, milliseconds."""
+        return 1000 * self.client_cpu / self.done
 
 
 def check_rows(name: str, measured: Round, new_rows: int, connections: int) -> None:
@@ -45,13 +61,14 @@ def check_rows(name: str, measured: Round, new_rows: int, connections: int) -> N
         raise Distorted(f"{name}: {measured.done} answers, but {new_rows} new transactions")
 
 
-def median_rate(rounds: Sequence[Round]) -> float:
-    """Return the median of the rounds' rates, answers a second."""
-    return statistics.median(each.rate for each in rounds)
+def median_of(rounds: Sequence[Round], name: str) -> float | None:
+    """Return the median of one figure, ``None`` where no round has it."""
+    values = [value for each in rounds if (value := getattr(each, name)) is not None]
+    return statistics.median(values) if values else None
 
 
 def median_ratio(rounds: Sequence[Round], base: Sequence[Round]) -> float:
-    """Return the median of the ratios of neighbouring rounds.
+    """Return the median of the ratios of the rates of neighbouring rounds.
 
     Whatever slows the machine for a while slows both rounds of a pair, so pairs tell more
     than the ratio of two medians.
@@ -61,30 +78,30 @@ def median_ratio(rounds: Sequence[Round], base: Sequence[Round]) -> float:
     )
 
 
-def median_of(rounds: Sequence[Round], name: str) -> float | None:
-    """Return the median of an optional figure, ``None`` where no round has it."""
-    values = [value for each in rounds if (value := getattr(each, name)) is not None]
-    return statistics.median(values) if values else None
+HEAD = ("creates/s", "slowest..fastest", "p50 ms", "p99 ms", "server", "PostgreSQL", "client")
+
+
+def cells(rounds: Sequence[Round]) -> tuple[str, ...]:
+    """Return the figures under ``HEAD``; the last three are processor ms for each create."""
+    rates = [each.rate for each in rounds]
+    return (
+        _number(median_of(rounds, "rate"), 0),
+        f"{min(rates):,.0f}..{max(rates):,.0f}",
+        _number(median_of(rounds, "p50_ms"), 1),
+        _number(median_of(rounds, "p99_ms"), 1),
+        _number(median_of(rounds, "server_cpu_ms"), 2),
+        _number(median_of(rounds, "database_cpu_ms"), 2),
+        _number(median_of(rounds, "client_cpu_ms"), 2),
+    )
 
 
 def table(rounds: Mapping[str, Sequence[Round]], base: str) -> str:
     """Return the figures as a table, with how ``base`` compares to each contender."""
-    head = ("", "creates/s", "slowest..fastest", "p50 ms", "p99 ms", f"{base} / it", "client CPU")
-    lines = [head]
+    lines: list[tuple[str, ...]] = [("", *HEAD, f"{base} / it")]
     for name, own in rounds.items():
-        rates = [each.rate for each in own]
-        ratio = f"{median_ratio(rounds[base], own):.2f}" if base in rounds else ""
-        lines.append(
-            (
-                name,
-                f"{median_rate(own):,.0f}",
-                f"{min(rates):,.0f}..{max(rates):,.0f}",
-                _number(median_of(own, "p50_ms")),
-                _number(median_of(own, "p99_ms")),
-                "" if name == base else ratio,
-                _number(median_of(own, "client_cpu"), 2),
-            )
-        )
+        compared = base in rounds and name != base
+        ratio = f"{median_ratio(rounds[base], own):.2f}" if compared else ""
+        lines.append((name, *cells(own), ratio))
     return aligned(lines)
 
 
@@ -100,5 +117,5 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _number(value: float | None, digits: int = 1) -> str:
+def _number(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:,.{digits}f}"

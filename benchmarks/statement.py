@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sqlalchemy import TextClause
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import TextClause, make_url
 
 _BIND = re.compile(r"%\((\w+)\)s")
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
-# pgbench's variables hold no NULL; an empty one that passes through this becomes one, and
-# stays a parameter for the planner, as it is in the service.
-_OPTIONAL = "nullif(:{name}, '')"
+# pgbench's variables hold no NULL; this makes one, and what is given stays a parameter for
+# the planner, as it is in the service.
+_ABSENT = "-"
+_OPTIONAL = f"nullif(:{{name}}, '{_ABSENT}')"
 
 
 def pgbench_script(
@@ -29,7 +29,8 @@ def pgbench_script(
         ValueError: a parameter of the statement has no value, or one drawn by SQL is used
             more than once, so that its uses would differ.
     """
-    compiled = str(statement.compile(dialect=PGDialect_psycopg()))
+    dialect = make_url("postgresql+psycopg://").get_dialect()()
+    compiled = str(statement.compile(dialect=dialect))
     names = _BIND.findall(compiled)
     if unknown := set(names) - values.keys() - drawn.keys():
         raise ValueError(f"no value for {', '.join(sorted(unknown))}")
@@ -51,7 +52,11 @@ def pgbench_script(
         for name, expression in drawn.items()
         if not expression.startswith("SQL ")
     ]
-    options = [f"--define={name}={values[name] or ''}" for name in values if name in names]
+    options = [
+        f"--define={name}={_ABSENT if value is None else value}"
+        for name, value in values.items()
+        if name in names
+    ]
     return "\n".join([*lines, f"{sql};", ""]), options
 
 

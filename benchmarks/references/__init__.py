@@ -1,1 +1,0 @@
-"""What Standart is measured against: programs of their own."""

@@ -1,1 +1,0 @@
-"""A payment API as it is usually written."""
