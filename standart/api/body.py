@@ -27,7 +27,10 @@ MAX_BODY_BYTES: Final = 64 * 1024
 # Far more digits than any amount has, far fewer than what int() refuses.
 _LONGEST_NUMBER: Final = 1000
 
-_LENGTH: Final = re.compile(r"[0-9]{1,9}")
+# How much of a body that is too large anyway is read on and dropped.
+_DRAINED_BYTES: Final = 1024 * 1024
+
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _CONTENT_TYPE: Final = re.compile(
     r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE
 )
@@ -101,16 +104,21 @@ def _bytes(environ: WSGIEnvironment) -> bytes:
     """
     stream = environ["wsgi.input"]
     text = environ.get("CONTENT_LENGTH")
-    if text:
-        length = int(text) if _LENGTH.fullmatch(text) else MAX_BODY_BYTES + 1
-        if length > MAX_BODY_BYTES:
-            raise PayloadTooLarge
-        data = _read(stream, length)
-        if len(data) < length:
-            raise Malformed("The body ends before its Content-Length.")
-        return data
-    # Without a length only a server that marks the end itself can be read.
-    return _read(stream, MAX_BODY_BYTES + 1) if environ.get("wsgi.input_terminated") else b""
+    if not text:
+        # Without a length only a server that marks the end itself can be read.
+        wanted = MAX_BODY_BYTES + 1 if environ.get("wsgi.input_terminated") else 0
+    elif _LENGTH.fullmatch(text):
+        wanted = min(int(text), MAX_BODY_BYTES + 1)
+    else:
+        raise Malformed("The Content-Length is not a number.")
+    data = _read(stream, wanted)
+    if len(data) > MAX_BODY_BYTES:
+        # A client that is still sending when the connection closes would miss the answer.
+        _read(stream, _DRAINED_BYTES)
+        raise PayloadTooLarge
+    if text and len(data) < wanted:
+        raise Malformed("The body ends before its Content-Length.")
+    return data
 
 
 def _read(stream: InputStream, size: int) -> bytes:
