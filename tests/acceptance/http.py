@@ -6,11 +6,9 @@ import http.client
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from tests.builders import TestUser
 
 PATIENCE = 20.0
 
@@ -29,17 +27,6 @@ class Reply:
 
     def json(self) -> Any:
         return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class World:
-    """Users, keys by name, and ids of the shop's transactions by what became of them."""
-
-    shop: TestUser
-    stranger: TestUser
-    admin: TestUser
-    keys: dict[str, str]
-    ids: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.acceptance.http import Http, World, raw_status, refused
+from tests.acceptance.http import Http, raw_status, refused
+from tests.world import World
 
 pytestmark = pytest.mark.usefixtures("nothing_changes")
 

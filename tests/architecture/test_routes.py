@@ -1,0 +1,193 @@
+"""Every route of the app has a rule about who may use it, and keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
+from werkzeug.routing import AnyConverter, Rule
+from werkzeug.test import TestResponse
+
+from standart.api.operations import OPERATIONS
+from standart.db import autocommit
+from standart.encryption import Keyring
+from standart.models import Scope
+from tests.world import World, contents, make_world
+
+# Endpoint → the scope that its key needs. A new route without an entry fails the suite.
+KEYED = {
+    "api.create_transaction": Scope.WRITE,
+    "api.cancel_transaction": Scope.WRITE,
+    "api.confirm_transaction": Scope.CONFIRM,
+    "api.check_transaction": Scope.READ,
+    "api.transactions": Scope.READ,
+    "api.balance": Scope.READ,
+    "api.events": Scope.READ,
+    "api.event": Scope.READ,
+}
+PUBLIC = {
+    "api.healthz",
+    "api.readyz",
+    "flasgger.apidocs",
+    "flasgger.apispec",
+    "flasgger.static",
+    "panel.static",
+    "panel.home",
+    "panel.login",
+    "panel.logout",
+    "panel.switch_language",
+    "static",
+}
+# Blueprints whose every other route needs a login of the panel.
+PANEL = {"admin", "users", "transactions", "webhooks", "audit"}
+
+UNKNOWN = "0198f0c2-7d3e-7c4b-9a51-3f0d7f1c2b6a"
+
+Send = Callable[[FlaskClient, dict[str, str], World], TestResponse]
+
+
+def rules(app: Flask) -> list[Rule]:
+    return sorted(app.url_map.iter_rules(), key=lambda rule: str(rule))
+
+
+def test_every_route_has_exactly_one_rule(app: Flask) -> None:
+    for rule in rules(app):
+        known = [
+            rule.endpoint in KEYED,
+            rule.endpoint in PUBLIC,
+            rule.endpoint.partition(".")[0] in PANEL and rule.endpoint not in PUBLIC,
+        ]
+        assert sum(known) == 1, f"{rule} ({rule.endpoint}) has no rule about who may use it"
+
+
+def test_no_rule_is_left_over(app: Flask) -> None:
+    assert {rule.endpoint for rule in rules(app)} >= KEYED.keys() | PUBLIC
+
+
+def test_the_documentation_tells_the_same_scopes(app: Flask) -> None:
+    told = {f"/{each.path.strip('/')}": each.scope for each in OPERATIONS}
+    by_path = {str(rule).replace("<event_id>", "{id}"): rule.endpoint for rule in rules(app)}
+    kept = {path: KEYED.get(endpoint) for path, endpoint in by_path.items()}
+    assert {path: kept[path] for path in told} == told
+    api_paths = {path for path, endpoint in by_path.items() if endpoint.startswith("api.")}
+    assert api_paths == set(told)
+
+
+def filled(rule: Rule) -> str:
+    """The rule's path with an unknown id wherever it takes one."""
+    values: dict[str, Any] = {
+        name: min(converter.items) if isinstance(converter, AnyConverter) else UNKNOWN
+        for name, converter in rule._converters.items()
+    }
+    built = rule.build(values, append_unknown=False)
+    assert built is not None
+    return built[1]
+
+
+def test_the_panel_knows_nobody_without_a_login(
+    app: Flask, engine: Engine, superuser: Engine, keyring: Keyring
+) -> None:
+    world = make_world(engine, superuser, keyring)
+    client = app.test_client()
+    with autocommit(engine) as connection:
+        before = contents(connection)
+        for rule in rules(app):
+            if rule.endpoint.partition(".")[0] not in PANEL or rule.endpoint in PUBLIC:
+                continue
+            for method in (rule.methods or set()) - {"OPTIONS"}:
+                for headers in ({}, world.admin.headers):
+                    reply = client.open(filled(rule), method=method, headers=headers)
+                    # A post without a token is refused before anybody is asked for.
+                    allowed = {400} if method == "POST" else {302, 303, 401}
+                    assert reply.status_code in allowed, (rule, method, reply.status_code)
+        assert contents(connection) == before
+
+
+def test_public_routes_answer_without_a_key(app: Flask) -> None:
+    client = app.test_client()
+    for path in ("/healthz", "/readyz", "/apidocs/", "/apispec.json", "/login"):
+        assert client.get(path).status_code == 200, path
+
+
+class Case(NamedTuple):
+    """How to call a route about the shop's ``pending`` transaction, and what each caller gets."""
+
+    endpoint: str
+    send: Send
+    owner: int
+    stranger: int
+    admin: int
+
+
+def post(path: str, **members: str) -> Send:
+    def send(client: FlaskClient, headers: dict[str, str], world: World) -> TestResponse:
+        body = {key: world.ids.get(value, value) for key, value in members.items()}
+        return client.post(path, json=body, headers=headers)
+
+    return send
+
+
+def get(path: str, subject: str = "") -> Send:
+    def send(client: FlaskClient, headers: dict[str, str], world: World) -> TestResponse:
+        return client.get(path + world.ids.get(subject, ""), headers=headers)
+
+    return send
+
+
+MATRIX = [
+    Case("api.create_transaction", post("/create_transaction", amount="1.00"), 201, 201, 422),
+    Case("api.cancel_transaction", post("/cancel_transaction", id="pending"), 200, 404, 200),
+    Case("api.confirm_transaction", post("/confirm_transaction", id="pending"), 403, 403, 200),
+    Case("api.check_transaction", get("/check_transaction?id=", "pending"), 200, 404, 200),
+    Case("api.transactions", get("/transactions"), 200, 200, 200),
+    Case("api.balance", get("/balance"), 200, 200, 422),
+    Case("api.events", get("/events"), 200, 200, 200),
+    Case("api.event", get("/events/", "event"), 200, 404, 200),
+]
+
+
+def test_the_matrix_has_every_route() -> None:
+    assert [case.endpoint for case in MATRIX] == list(KEYED)
+
+
+@pytest.mark.parametrize("case", MATRIX, ids=[case.endpoint for case in MATRIX])
+def test_owner_stranger_admin_and_nobody(
+    case: Case, client: FlaskClient, engine: Engine, superuser: Engine, keyring: Keyring
+) -> None:
+    world = make_world(engine, superuser, keyring)
+
+    def status(name: str | None) -> int:
+        headers = {"Authorization": f"Bearer {world.keys[name]}"} if name else {}
+        return case.send(client, headers, world).status_code
+
+    with autocommit(engine) as connection:
+        before = contents(connection)
+        assert status(None) == 401
+        for name in ("revoked", "expired", "deactivated", "unknown"):
+            assert status(name) == 401, name
+        lacking = {Scope.READ: "writer", Scope.WRITE: "reader", Scope.CONFIRM: "shop"}
+        assert status(lacking[KEYED[case.endpoint]]) == 403
+        if case.stranger in (403, 404):
+            assert status("stranger") == case.stranger
+        assert contents(connection) == before
+    assert status("stranger") == case.stranger
+    assert status("shop") == case.owner
+    assert status("admin") == case.admin
+
+
+def test_lists_hold_the_callers_own_rows_only(
+    client: FlaskClient, engine: Engine, superuser: Engine, keyring: Keyring
+) -> None:
+    world = make_world(engine, superuser, keyring)
+    for path in ("/transactions", "/events"):
+        for query in ("", f"?user_id={world.shop.id}"):
+            rows = client.get(path + query, headers=world.stranger.headers).json["data"]
+            assert {row["user_id"] for row in rows} <= {str(world.stranger.id)}
+        everything = client.get(path, headers=world.admin.headers).json["data"]
+        assert str(world.shop.id) in {row["user_id"] for row in everything}
+        named = client.get(f"{path}?user_id={world.shop.id}", headers=world.admin.headers)
+        assert {row["user_id"] for row in named.json["data"]} == {str(world.shop.id)}

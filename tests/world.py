@@ -1,0 +1,86 @@
+"""A small world for requests to fail in: users, keys of every kind, transactions of every fate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
+
+from standart.db import autocommit, transaction
+from standart.encryption import Keyring
+from standart.models import Role, Scope, User
+from standart.services import key_service, transaction_service
+from standart.services.access import SYSTEM
+from tests import builders
+from tests.builders import ORIGIN, TestUser, make_transaction, make_user
+
+
+@dataclass(frozen=True)
+class World:
+    """Users, keys by name, and ids of the shop's transactions by what became of them."""
+
+    shop: TestUser
+    stranger: TestUser
+    admin: TestUser
+    keys: dict[str, str]
+    ids: dict[str, str]
+
+
+def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
+    shop, stranger = make_user(engine, keyring), make_user(engine, keyring)
+    admin = make_user(engine, keyring, role=Role.ADMIN)
+    left = make_user(engine, keyring)
+    ids = {
+        name: make_transaction(engine, shop, reference=name)["id"]
+        for name in ("pending", "confirmed", "canceled", "overdue")
+    }
+    ids["foreign"] = make_transaction(engine, stranger)["id"]
+    with autocommit(engine) as connection:
+        transaction_service.confirm(connection, admin.digest, ORIGIN, ids["confirmed"])
+        transaction_service.cancel(connection, admin.digest, ORIGIN, ids["canceled"])
+        ids["event"] = str(connection.scalar(text("SELECT id FROM events LIMIT 1")))
+    builders.overdue(superuser, ids["overdue"])
+    with Session(engine) as session, transaction(session):
+        owner = session.get_one(User, shop.id)
+        _, reader = key_service.create_key(session, SYSTEM, owner, scopes=[Scope.READ])
+        _, writer = key_service.create_key(session, SYSTEM, owner, scopes=[Scope.WRITE])
+        row, revoked = key_service.create_key(session, SYSTEM, owner)
+        key_service.revoke_key(session, SYSTEM, row.prefix)
+        late, expired = key_service.create_key(session, SYSTEM, owner, lifetime=timedelta(days=1))
+        late_id = late.id
+        session.get_one(User, left.id).active = False
+    with superuser.begin() as connection:
+        connection.execute(
+            text("UPDATE api_keys SET expires_at = clock_timestamp() WHERE id = :id"),
+            {"id": late_id},
+        )
+    return World(
+        shop=shop,
+        stranger=stranger,
+        admin=admin,
+        ids=ids,
+        keys={
+            "shop": shop.key,
+            "stranger": stranger.key,
+            "admin": admin.key,
+            "reader": reader,
+            "writer": writer,
+            "revoked": revoked,
+            "expired": expired,
+            "deactivated": left.key,
+            "unknown": key_service.generate(),
+        },
+    )
+
+
+def contents(connection: Connection) -> dict[str, Any]:
+    """Count and digest the rows of every table that a request could write to."""
+    query = " UNION ALL ".join(
+        f"SELECT '{table}', count(*), md5(coalesce(string_agg(t::text, ',' ORDER BY t::text), ''))"
+        f" FROM {table} t"
+        for table in builders.TABLES
+    )
+    return {table: (count, digest) for table, count, digest in connection.execute(text(query))}
