@@ -1,0 +1,245 @@
+"""Looks at the books from outside: reads the tables, trusts no code of the product.
+
+Everything is read in one REPEATABLE READ snapshot. The numbers of the findings are those of
+the list of invariants: I1 sums to zero, I2 and I3 balances, I4 statuses, I5 settlements, I6
+events, I8 deliveries, I9 the receiver's log, I11 and I12 what clients know, I14 keys, I15
+commission, I16 amounts, I17 expiry, I20 answers and logs. Replays (I13) and repeated sweeps
+(I21) need the running service; they are beside this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from tests.acceptance.load import CREATE, ClientLog
+from tests.acceptance.receiver import Receiver
+
+DIGITS = {"RUB": 2, "JPY": 0, "KWD": 3}
+LEASE_SECONDS = 30
+ENDINGS = ("confirmed", "canceled", "expired")
+
+QUERIES = {
+    "I1 a journal does not sum to zero": """
+        SELECT journal_id, currency, sum(amount) FROM entries
+        GROUP BY user_id, journal_id, currency HAVING sum(amount) <> 0""",
+    "I1 a currency does not sum to zero": """
+        SELECT currency, sum(amount) FROM entries GROUP BY currency HAVING sum(amount) <> 0""",
+    "I2 a balance is not the sum of its entries": """
+        SELECT user_id, currency, kind, sum(kept) AS kept, sum(posted) AS posted FROM (
+            SELECT user_id, currency, kind, balance AS kept, 0 AS posted FROM accounts
+            UNION ALL SELECT user_id, currency, kind, amount, 0 FROM balance_deltas
+            UNION ALL SELECT user_id, currency, kind, 0, amount FROM entries
+        ) AS each GROUP BY user_id, currency, kind HAVING sum(kept) <> sum(posted)""",
+    "I3 a balance is not the sum of the confirmed nets": """
+        SELECT user_id, currency, sum(kept), sum(earned) FROM (
+            SELECT user_id, currency, balance AS kept, 0 AS earned FROM account_balances
+            WHERE kind = 'available'
+            UNION ALL SELECT user_id, currency, 0, amount - commission FROM transactions
+            WHERE status = 'confirmed'
+        ) AS each GROUP BY user_id, currency HAVING sum(kept) <> sum(earned)""",
+    "I4 a status is none": """
+        SELECT id, status FROM transactions
+        WHERE status NOT IN ('pending', 'confirmed', 'canceled', 'expired')""",
+    "I4 the history tells of another ending, or of several": """
+        SELECT t.id, t.status, array_agg(a.action) FROM transactions t
+        LEFT JOIN audit_log a ON a.object_type = 'transaction' AND a.object_id = t.id::text
+        GROUP BY t.user_id, t.id, t.status
+        HAVING array_agg(a.action) <> CASE t.status WHEN 'pending' THEN ARRAY[NULL]
+            ELSE ARRAY['transaction.' || t.status] END""",
+    "I5 confirmed and settled differ": """
+        SELECT t.id, t.status, count(j.id) FROM transactions t
+        LEFT JOIN journals j ON j.transaction_id = t.id AND j.kind = 'settlement'
+        GROUP BY t.user_id, t.id, t.status
+        HAVING count(j.id) <> CASE WHEN t.status = 'confirmed' THEN 1 ELSE 0 END""",
+    "I6 endings and events differ": """
+        SELECT t.id, t.status, array_agg(v.type) FROM transactions t
+        LEFT JOIN events v ON v.transaction_id = t.id
+        GROUP BY t.user_id, t.id, t.status
+        HAVING array_agg(v.type) <> CASE t.status WHEN 'pending' THEN ARRAY[NULL]
+            ELSE ARRAY['transaction.' || t.status] END""",
+    "I8 a delivery waits for nothing, or is held for ever": f"""
+        SELECT id, state, attempt_count, next_attempt_at, lease FROM deliveries
+        WHERE (state = 'waiting') <> (next_attempt_at IS NOT NULL)
+            OR lease IS NOT NULL
+                AND next_attempt_at > clock_timestamp() + interval '{LEASE_SECONDS} seconds'
+            OR state = 'dead' AND attempt_count = 0""",
+    "I16 an amount or commission is out of range": """
+        SELECT id, amount, commission FROM transactions
+        WHERE amount <= 0 OR commission < 0 OR commission > amount""",
+    "I17 it was ended before or after its time": """
+        SELECT id, status, expires_at, finished_at FROM transactions
+        WHERE status = 'expired'
+            AND (expires_at > clock_timestamp() OR finished_at <> expires_at)
+            OR status IN ('confirmed', 'canceled') AND finished_at >= expires_at""",
+    "I17 the event of an expiry is older than the expiry": """
+        SELECT t.id, t.expires_at, v.created_at FROM transactions t
+        JOIN events v ON v.transaction_id = t.id
+        WHERE t.status = 'expired' AND v.created_at < t.expires_at""",
+}
+
+OVERDUE = """
+    SELECT count(*) FROM transactions WHERE status = 'pending' AND expires_at <= clock_timestamp()
+"""
+TRANSACTIONS = """
+    SELECT id::text, user_id::text, amount, commission, commission_rate, currency, status,
+        reference, description, metadata, created_at, expires_at
+    FROM transactions
+"""
+
+
+@dataclass
+class Checker:
+    """One look at everything; ``findings`` stays empty when all is right."""
+
+    connection: Connection
+    findings: list[str] = field(default_factory=list)
+
+    def books(self) -> None:
+        for name, query in QUERIES.items():
+            self._expect_none(name, self.connection.execute(text(query)).all())
+        for row in self.connection.execute(text(TRANSACTIONS)):
+            if row.commission != commission(row.amount, Fraction(row.commission_rate)):
+                self._note(f"I15 commission {row.commission} of {row.amount}: {row.id}")
+
+    def nothing_overdue(self) -> None:
+        late = self.connection.scalar(text(OVERDUE))
+        self._expect_none("I17 overdue and not swept", [late] if late else [])
+
+    def clients(self, log: ClientLog) -> None:
+        """Compare with what clients have sent and heard."""
+        self._expect_none("I20 an answer that nobody should hear", log.surprises)
+        rows = self.connection.execute(text(TRANSACTIONS)).all()
+        kept = {row.id: row for row in rows}
+        for shown in log.created():
+            row = kept.get(shown["id"])
+            if row is None:
+                self._note(f"I11 acknowledged and lost: {shown}")
+            elif (now := _wire(row)) != {name: shown[name] for name in now}:
+                self._note(f"I11 acknowledged as {shown}, kept as {now}")
+        by_reference: dict[str, int] = {}
+        for row in rows:
+            by_reference[row.reference] = by_reference.get(row.reference, 0) + 1
+        for act in log.acts:
+            if act.path == CREATE and by_reference.get(act.key, 0) > 1:
+                self._note(f"I12, I14 {act.key} made {by_reference[act.key]} transactions")
+        self._endings(log, {row.id: row.status for row in rows})
+
+    def _endings(self, log: ClientLog, statuses: dict[str, str]) -> None:
+        for act in log.acknowledged:
+            if act.path == CREATE or act.reply is None:
+                continue
+            promised = act.reply.json["status"]
+            if statuses[act.body["id"]] != promised:
+                self._note(f"I11 {act.body['id']} was told to be {promised} and is not")
+
+    def receiver(self, receiver: Receiver, user_id: str) -> None:
+        """Compare with the log of the receiver of one merchant, which has only this one."""
+        for each in receiver.seen():
+            if each.complaint:
+                self._note(f"I9 {each.id}: {each.complaint}")
+        bodies = receiver.bodies()
+        for webhook_id, different in bodies.items():
+            if len(different) > 1:
+                self._note(f"I9 {webhook_id} came with {len(different)} bodies")
+        rows = self.connection.execute(
+            text(
+                "SELECT v.id::text, v.payload, v.type, v.transaction_id::text, d.state"
+                " FROM events v LEFT JOIN deliveries d ON d.event_id = v.id"
+                " WHERE v.user_id = :user_id"
+            ),
+            {"user_id": user_id},
+        ).all()
+        accepted = receiver.accepted()
+        self._expect_none("I9 unknown webhooks", bodies.keys() - {row.id for row in rows})
+        for row in rows:
+            if row.state is None:
+                self._note(f"I8 the event {row.id} has no delivery")
+            if row.state == "delivered" and row.id not in accepted:
+                self._note(f"I8 {row.id} is delivered, says the sender alone")
+            if row.id in bodies and bodies[row.id] != {row.payload.encode()}:
+                self._note(f"I9 {row.id} came with another body than the kept one")
+            told = json.loads(row.payload)
+            if (told["type"], told["id"]) != (row.type, row.transaction_id):
+                self._note(f"I9 {row.id} tells of something else: {told}")
+
+    def _expect_none(self, name: str, rows: Iterable[Any]) -> None:
+        self.findings += [f"{name}: {row}" for row in rows]
+
+    def _note(self, finding: str) -> None:
+        self.findings.append(finding)
+
+
+def commission(amount: int, rate: Fraction) -> int:
+    """Amount times rate, half up to the minor unit, never above the amount; integers only."""
+    exact = amount * rate
+    return min(amount, (2 * exact.numerator + exact.denominator) // (2 * exact.denominator))
+
+
+def _wire(row: Any) -> dict[str, Any]:
+    """What of a transaction never changes, as the contract writes it."""
+    digits = DIGITS[row.currency]
+    return {
+        "id": row.id,
+        "user_id": row.user_id,
+        "amount": _decimal(row.amount, digits),
+        "commission": _decimal(row.commission, digits),
+        "net": _decimal(row.amount - row.commission, digits),
+        "currency": row.currency,
+        "reference": row.reference,
+        "description": row.description,
+        "metadata": row.metadata,
+        "created_at": _moment(row.created_at),
+        "expires_at": _moment(row.expires_at),
+    }
+
+
+def _decimal(minor: int, digits: int) -> str:
+    whole, rest = divmod(minor, 10**digits)
+    return f"{whole}.{rest:0{digits}}" if digits else str(whole)
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def leaks(logs: Iterable[Path], secrets: Sequence[str]) -> list[str]:
+    """I20: which log files hold a secret, and whether any holds a traceback's first line."""
+    found = []
+    for path in logs:
+        content = path.read_text(errors="replace")
+        found += [f"{path.name} holds {secret[:6]}…" for secret in secrets if secret in content]
+    return found
+
+
+def check(
+    engine: Engine,
+    *,
+    clients: ClientLog | None = None,
+    receiver: Receiver | None = None,
+    user_id: str = "",
+    swept: bool = False,
+    logs: Iterable[Path] = (),
+    secrets: Sequence[str] = (),
+) -> None:
+    """Fail with every broken invariant; ``swept`` when a sweep has had its time."""
+    snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+    with snapshot.connect() as connection:
+        checker = Checker(connection)
+        checker.books()
+        if swept:
+            checker.nothing_overdue()
+        if clients:
+            checker.clients(clients)
+        if receiver:
+            checker.receiver(receiver, user_id)
+    signatures = [each.signature for each in receiver.seen()] if receiver else []
+    findings = checker.findings + leaks(logs, [*secrets, *filter(None, signatures)])
+    assert not findings, "\n".join(findings)
