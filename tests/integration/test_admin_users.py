@@ -1,0 +1,337 @@
+"""Users, their keys and secrets in the panel: create, edit, delete or deactivate."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Connection, Engine, text
+
+from standart.encryption import Keyring
+from tests.builders import PASSWORD, TestUser, make_transaction, make_user
+from tests.integration.panel import Panel, kept_rows
+
+NEW = {
+    "name": "Coffee & Co",
+    "role": "regular",
+    "commission_rate": "0.03",
+    "currency": "rub",
+    "webhook_url": "https://example.com/hook",
+    "password": "",
+}
+
+
+@pytest.fixture
+def panel(client: FlaskClient, admin: TestUser) -> Panel:
+    made = Panel(client)
+    made.log_in(admin)
+    return made
+
+
+def _user(connection: Connection, name: str) -> Any:
+    return connection.execute(text("SELECT * FROM users WHERE name = :name"), {"name": name}).one()
+
+
+def _secrets(page: str) -> list[str]:
+    return re.findall(r'class="whole secret">([^<]+)<', page)
+
+
+def test_create_shows_the_made_password_once_and_it_opens_the_panel(
+    panel: Panel, app: Flask, connection: Connection
+) -> None:
+    answer = panel.post("/admin/users/new", NEW)
+
+    assert answer.status_code == 201
+    password, secret = _secrets(answer.text)
+    assert secret.startswith("whsec_")
+    assert len(password) >= 20
+    user = _user(connection, "Coffee & Co")
+    assert (user.role, user.currency, str(user.commission_rate)) == ("regular", "RUB", "0.030000")
+    page = panel.get(f"/admin/users/{user.id}").text
+    assert "Coffee &amp; Co" in page
+    assert password not in page
+    assert secret not in page
+    stranger = Panel(app.test_client())
+    data = {"name": "coffee & co", "password": password}
+    assert stranger.post("/login", data).status_code == 303
+    record = connection.execute(
+        text("SELECT * FROM audit_log WHERE action = 'user.created' AND object_id = :id"),
+        {"id": str(user.id)},
+    ).one()
+    assert record.channel == "panel"
+    assert record.ip == "127.0.0.1"
+    assert record.request_id == answer.headers["X-Request-Id"]
+    assert password not in str(record)
+
+
+def test_a_typed_password_is_kept_and_not_shown(panel: Panel, app: Flask) -> None:
+    answer = panel.post("/admin/users/new", {**NEW, "password": "a password of mine"})
+
+    assert len(_secrets(answer.text)) == 1
+    assert "a password of mine" not in answer.text
+    data = {"name": NEW["name"], "password": "a password of mine"}
+    assert Panel(app.test_client()).post("/login", data).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "status", "said"),
+    [
+        ("name", "", 422, "must have 1 to 128 printable characters"),
+        ("name", "a\0b", 422, "must have 1 to 128 printable characters"),
+        ("name", "a\u200fb", 422, "must have 1 to 128 printable characters"),
+        ("name", "x" * 129, 422, "must have 1 to 128 printable characters"),
+        ("name", "TAKEN", 409, "A user of this name exists already."),
+        ("role", "root", 422, "Not a valid choice"),
+        ("commission_rate", "NaN", 422, "must be a plain decimal number"),
+        ("commission_rate", "1.5", 422, "must be between 0 and 1"),
+        ("commission_rate", "0.0000001", 422, "has more than 6 fractional digits"),
+        ("commission_rate", "", 422, "must be a plain decimal number"),
+        ("currency", "XXX", 422, "is not an ISO 4217 currency code"),
+        ("webhook_url", "javascript:alert(1)", 422, "must be an absolute URL"),
+        ("webhook_url", "https://a@10.0.0.1/", 422, "must not contain a user name"),
+        ("webhook_url", "https://10.0.0.1/", 422, "must have a public address"),
+        ("password", "short", 422, "must have 12 to 1024 characters"),
+    ],
+)
+def test_what_does_not_fit_is_said_beside_its_field_and_nothing_is_written(
+    panel: Panel,
+    engine: Engine,
+    keyring: Keyring,
+    connection: Connection,
+    field: str,
+    value: str,
+    status: int,
+    said: str,
+) -> None:
+    make_user(engine, keyring, name="taken")
+    before = kept_rows(connection)
+
+    answer = panel.post("/admin/users/new", {**NEW, field: value})
+
+    assert answer.status_code == status
+    place = re.search(rf'id="{field}-error">([^<]*)<', answer.text)
+    assert place
+    assert said in place[1]
+    assert kept_rows(connection) == before
+    if field != "name":
+        assert 'value="Coffee &amp; Co"' in answer.text, "what was typed is not lost"
+
+
+def test_edit_changes_what_was_changed_and_writes_it_down(
+    panel: Panel, merchant: TestUser, connection: Connection
+) -> None:
+    address = f"/admin/users/{merchant.id}/edit"
+    form = panel.get(address).text
+    assert f'value="{merchant.name}"' in form
+    assert 'value="0.03"' in form
+
+    answer = panel.post(
+        address, {**NEW, "name": merchant.name, "commission_rate": "0.05", "currency": "RUB"}
+    )
+
+    assert "Saved." in panel.follow(answer)
+    user = _user(connection, merchant.name)
+    assert str(user.commission_rate) == "0.050000"
+    assert user.webhook_url == "https://example.com/hook"
+    changed = connection.execute(
+        text("SELECT before, after FROM audit_log WHERE action = 'user.updated'")
+    ).one()
+    assert (changed.before["commission_rate"], changed.after["commission_rate"]) == ("0.03", "0.05")
+    assert "<del><bdi>0.03</bdi></del>" in panel.get(f"/admin/users/{merchant.id}").text
+
+
+def test_saving_without_a_change_writes_nothing(
+    panel: Panel, merchant: TestUser, connection: Connection
+) -> None:
+    before = kept_rows(connection)
+
+    panel.post(
+        f"/admin/users/{merchant.id}/edit",
+        {**NEW, "name": merchant.name, "currency": "RUB", "webhook_url": ""},
+    )
+
+    assert kept_rows(connection) == before
+
+
+def test_a_new_password_ends_the_logins_of_the_user(
+    panel: Panel, app: Flask, merchant: TestUser
+) -> None:
+    theirs = Panel(app.test_client())
+    theirs.log_in(merchant)
+
+    panel.post(
+        f"/admin/users/{merchant.id}/edit",
+        {**NEW, "name": merchant.name, "password": "another good password"},
+    )
+
+    assert theirs.get("/admin/").status_code == 303
+    theirs.log_in(merchant, "another good password")
+
+
+def test_the_last_admin_cannot_lose_its_rights(
+    panel: Panel, admin: TestUser, connection: Connection
+) -> None:
+    demoted = panel.post(f"/admin/users/{admin.id}/edit", {**NEW, "name": admin.name})
+
+    assert demoted.status_code == 422
+    assert "The last active admin must stay one." in demoted.text
+    for act in ("deactivate", "delete"):
+        answer = panel.post(f"/admin/users/{admin.id}/{act}")
+        assert "The last active admin must stay one." in panel.follow(answer)
+    assert _user(connection, admin.name).active
+
+
+def test_a_user_without_money_can_be_deleted_with_one_question(
+    panel: Panel, merchant: TestUser, connection: Connection
+) -> None:
+    question = panel.get(f"/admin/users/{merchant.id}/ask/delete").text
+    assert f'action="/admin/users/{merchant.id}/delete"' in question
+    assert merchant.name in question
+
+    said = panel.follow(panel.post(f"/admin/users/{merchant.id}/delete"))
+
+    assert "The user is deleted." in said
+    assert panel.get(f"/admin/users/{merchant.id}").status_code == 404
+    assert panel.post(f"/admin/users/{merchant.id}/delete").status_code == 404
+    audit = panel.get("/admin/audit/").text
+    assert merchant.name in audit
+
+
+def test_a_user_with_transactions_is_deactivated_instead(
+    panel: Panel, app: Flask, merchant: TestUser, engine: Engine, connection: Connection
+) -> None:
+    make_transaction(engine, merchant)
+
+    question = panel.follow(panel.get(f"/admin/users/{merchant.id}/ask/delete"))
+    assert "This user has transactions, so it is not deleted." in question
+    refused = panel.follow(panel.post(f"/admin/users/{merchant.id}/delete"))
+    assert "cannot be deleted; deactivate it instead" in refused
+    assert _user(connection, merchant.name).active
+    done = panel.follow(panel.post(f"/admin/users/{merchant.id}/deactivate"))
+
+    assert "The user is deactivated." in done
+    assert not _user(connection, merchant.name).active
+    key = app.test_client().get("/balance", headers=merchant.headers)
+    assert key.status_code == 401
+    panel.post(f"/admin/users/{merchant.id}/activate")
+    assert app.test_client().get("/balance", headers=merchant.headers).status_code == 200
+
+
+def test_a_key_is_shown_once_works_and_can_be_revoked(
+    panel: Panel, app: Flask, merchant: TestUser, connection: Connection
+) -> None:
+    answer = panel.post(
+        f"/admin/users/{merchant.id}/keys", {"scopes": ["read"], "expires_in": "30"}
+    )
+
+    assert answer.status_code == 201
+    (key,) = _secrets(answer.text)
+    page = panel.get(f"/admin/users/{merchant.id}").text
+    assert key not in page
+    assert key[:16] in page
+    headers = {"Authorization": f"Bearer {key}"}
+    assert app.test_client().get("/balance", headers=headers).status_code == 200
+    row = connection.execute(
+        text("SELECT * FROM api_keys WHERE prefix = :prefix"), {"prefix": key[:16]}
+    ).one()
+    assert row.scopes == ["read"]
+    assert (row.expires_at - row.created_at).days in (29, 30)
+    address = f"/admin/users/{merchant.id}/keys/{row.id}"
+    assert f"Revoke the key {key[:16]}" in panel.get(f"{address}/ask").text
+
+    assert "The key is revoked." in panel.follow(panel.post(f"{address}/revoke"))
+
+    assert app.test_client().get("/balance", headers=headers).status_code == 401
+
+
+def test_a_key_is_revoked_only_under_its_own_user(
+    panel: Panel, merchant: TestUser, admin: TestUser, connection: Connection
+) -> None:
+    key_id = connection.scalar(
+        text("SELECT id FROM api_keys WHERE user_id = :id"), {"id": merchant.id}
+    )
+
+    assert panel.post(f"/admin/users/{admin.id}/keys/{key_id}/revoke").status_code == 404
+    assert connection.scalar(text("SELECT count(*) FROM api_keys WHERE revoked_at IS NULL")) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"scopes": ["confirm"], "expires_in": ""}, "for keys of admins only"),
+        ({"scopes": [], "expires_in": ""}, "Name at least one scope."),
+        ({"scopes": ["everything"], "expires_in": ""}, "The key was not made"),
+        ({"scopes": ["read"], "expires_in": "-1"}, "The key was not made"),
+    ],
+)
+def test_a_key_that_may_not_be_is_not_made(
+    panel: Panel, merchant: TestUser, connection: Connection, data: dict[str, Any], said: str
+) -> None:
+    before = kept_rows(connection)
+
+    answer = panel.post(f"/admin/users/{merchant.id}/keys", data)
+
+    assert said in panel.follow(answer)
+    assert kept_rows(connection) == before
+
+
+def test_the_webhook_secret_is_shown_on_demand_and_rotated(
+    panel: Panel, merchant: TestUser, connection: Connection
+) -> None:
+    shown = panel.post(f"/admin/users/{merchant.id}/secret")
+    question = panel.get(f"/admin/users/{merchant.id}/secret/ask")
+    rotated = panel.post(f"/admin/users/{merchant.id}/secret/rotate")
+
+    assert _secrets(shown.text) == [merchant.webhook_secret]
+    assert "For 24 hours both secrets sign" in question.text
+    (new,) = _secrets(rotated.text)
+    assert new != merchant.webhook_secret
+    actions = connection.scalars(text("SELECT action FROM audit_log ORDER BY id")).all()
+    assert actions[-2:] == ["user.webhook_secret_shown", "user.webhook_secret_rotated"]
+    user = _user(connection, merchant.name)
+    assert user.previous_secret_until is not None
+    assert merchant.webhook_secret.encode() not in bytes(user.webhook_secret)
+
+
+def test_the_list_has_balances_search_and_pages(
+    panel: Panel, engine: Engine, keyring: Keyring
+) -> None:
+    for number in range(30):
+        make_user(engine, keyring, name=f"shop {number:02} 100%_", currency="JPY")
+
+    first = panel.get("/admin/users/").text
+    older = re.search(r'rel="next" href="([^"]+)"', first)
+    assert older
+    second = panel.get(older[1].replace("&amp;", "&")).text
+    searched = panel.get("/admin/users/", query_string={"name": "HOP 07"}).text
+    percent = panel.get("/admin/users/", query_string={"name": "%_"}).text
+    nothing = panel.get("/admin/users/", query_string={"name": "x' OR 1=1"}).text
+
+    shown = re.findall(r"shop \d\d", first + second)
+    assert sorted(set(shown)) == [f"shop {number:02}" for number in range(30)]
+    assert "0&nbsp;<abbr" in first
+    assert re.findall(r"<bdi>(shop \d\d)", searched) == ["shop 07"]
+    assert "admin-" not in percent.split("<main")[1], "a percent sign is no wildcard"
+    assert "Nothing matches." in nothing
+
+
+def test_the_limit_of_a_page_is_bounded(panel: Panel, engine: Engine, keyring: Keyring) -> None:
+    for number in range(30):
+        make_user(engine, keyring, name=f"shop {number:02}")
+
+    for limit, rows in (("50", 31), ("100000", 25), ("-1", 25), ("x", 25)):
+        page = panel.get("/admin/users/", query_string={"limit": limit}).text
+        assert page.count('data-label="Balance"') == rows
+
+
+def test_a_user_without_a_password_cannot_log_in(
+    client: FlaskClient, engine: Engine, keyring: Keyring
+) -> None:
+    user = make_user(engine, keyring)
+
+    data = {"name": user.name, "password": PASSWORD}
+
+    assert Panel(client).post("/login", data).status_code == 401

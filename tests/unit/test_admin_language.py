@@ -1,0 +1,169 @@
+"""The panel's words are complete in Russian, and days begin where the viewer is."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from babel.dates import get_timezone
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+
+import standart
+from standart.admin import listing, messages
+from standart.admin.auth import safe_next
+from standart.admin.language import start_of_day
+from standart.errors import InvalidInput
+from standart.models import DeliveryState, Role
+from standart.services import user_service
+from standart.states import TransactionStatus
+from standart.webhooks.addresses import UrlRules, parse_url
+
+PACKAGE = Path(standart.__file__).parent
+KEYWORDS = {"gettext": None, "lazy_gettext": None, "_": None, "ngettext": (1, 2)}
+METHODS = [("**.py", "python"), ("**/templates/**.html", "jinja2")]
+
+
+def _catalog(locale: str) -> Catalog:
+    path = PACKAGE / "translations" / locale / "LC_MESSAGES" / "messages.po"
+    with path.open("rb") as file:
+        return read_po(file, locale=locale)
+
+
+def _used() -> set[str]:
+    found = extract_from_dir(PACKAGE / "admin", METHODS, keywords=KEYWORDS)
+    return {text if isinstance(text, str) else text[0] for _, _, text, _, _ in found}
+
+
+@pytest.mark.parametrize("locale", ["ru", "en"])
+def test_the_catalogues_have_exactly_the_words_that_are_used(locale: str) -> None:
+    known = {
+        entry.id if isinstance(entry.id, str) else entry.id[0]
+        for entry in _catalog(locale)
+        if entry.id
+    }
+
+    assert known == _used()
+
+
+def test_every_word_has_a_russian_one_with_the_same_variables() -> None:
+    for entry in _catalog("ru"):
+        if not entry.id:
+            continue
+        texts = [entry.string] if isinstance(entry.string, str) else list(entry.string)
+        assert all(texts), entry.id
+        assert not entry.fuzzy
+        assert not [str(error) for error in entry.check(_catalog("ru"))], entry.id
+
+
+@pytest.mark.parametrize("locale", ["ru", "en"])
+def test_the_compiled_catalogue_is_current(locale: str) -> None:
+    compiled = PACKAGE / "translations" / locale / "LC_MESSAGES" / "messages.mo"
+    made = io.BytesIO()
+    write_mo(made, _catalog(locale))
+
+    assert compiled.read_bytes() == made.getvalue()
+
+
+def test_the_tabs_and_statuses_are_called_as_the_user_calls_them() -> None:
+    words = {entry.id: entry.string for entry in _catalog("ru")}
+
+    tabs = ["Dashboard", "Users", "Transactions", "Webhooks", "Audit log"]
+    assert [words[tab] for tab in tabs] == [
+        "Дашборд",
+        "Пользователи",
+        "Транзакции",
+        "Вебхуки",
+        "Журнал",
+    ]
+    statuses = ["Pending", "Confirmed", "Canceled", "Expired"]
+    assert [words[status] for status in statuses] == [
+        "Ожидание",
+        "Подтверждена",
+        "Отменена",
+        "Истекла",
+    ]
+    assert set(messages.STATUSES) == {status.value for status in TransactionStatus}
+    assert set(messages.ROLES) == {role.value for role in Role}
+    assert set(messages.DELIVERY_STATES) == {state.value for state in DeliveryState}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/",
+        "https://example.com/" + "x" * 3000,
+        "https://exa mple.com/",
+        "https://example.com/#f",
+        "https://a@example.com/",
+        "https://example.com?x=1",
+        "https://example.com:x/",
+        "https://exa_mple..com/",
+        "https://example.com./",
+        "https://127.1/",
+        "https://[::g]/",
+        "https://[:::]/",
+        "https://[::ffff:127.0.0.1]/",
+        "http://example.com/",
+        "https://example.com:22/",
+        "https://127.0.0.1/",
+        "https://localhost/",
+    ],
+)
+@pytest.mark.parametrize("allow_http", [False, True])
+def test_what_the_address_rules_say_is_translated(url: str, allow_http: bool) -> None:
+    words = {entry.id: entry.string for entry in _catalog("ru")}
+    try:
+        parse_url(url, UrlRules(allow_http=allow_http))
+    except InvalidInput as error:
+        said = error.errors[0].message
+        assert words.get(said), said
+    else:
+        assert allow_http
+        assert url.startswith("http:")
+
+
+def test_what_a_password_must_be_is_translated() -> None:
+    words = {entry.id: entry.string for entry in _catalog("ru")}
+    for password in ("short", "\udcff" * 12):
+        with pytest.raises(InvalidInput) as refused:
+            user_service.hash_password(password)
+        assert words.get(refused.value.errors[0].message)
+
+
+@pytest.mark.parametrize(
+    ("zone", "moment", "midnight"),
+    [
+        ("UTC", "2026-03-10T12:00:00+00:00", "2026-03-10T00:00:00+00:00"),
+        ("Europe/Moscow", "2026-03-10T22:30:00+00:00", "2026-03-10T21:00:00+00:00"),
+        ("Asia/Kolkata", "2026-03-10T12:00:00+00:00", "2026-03-09T18:30:00+00:00"),
+        # The clocks went forward and back since midnight.
+        ("Europe/Berlin", "2026-03-29T12:00:00+00:00", "2026-03-28T23:00:00+00:00"),
+        ("Europe/Berlin", "2026-10-25T12:00:00+00:00", "2026-10-24T22:00:00+00:00"),
+        ("America/New_York", "2026-11-01T20:00:00+00:00", "2026-11-01T04:00:00+00:00"),
+    ],
+)
+def test_the_day_begins_at_the_viewers_midnight(zone: str, moment: str, midnight: str) -> None:
+    began = start_of_day(get_timezone(zone), datetime.fromisoformat(moment))
+
+    assert began == datetime.fromisoformat(midnight)
+    assert began.tzinfo is UTC
+
+
+def test_next_keeps_paths_of_the_panel() -> None:
+    for path in ("/admin/", "/admin/users/?name=a%20b&limit=50", "/admin/transactions/0198"):
+        assert safe_next(path) == path
+    assert safe_next(None) == "/admin/"
+    assert safe_next("/admin/é") == "/admin/"
+
+
+def test_ids_are_read_in_their_usual_form_only() -> None:
+    shown = "0198f0c2-0000-7000-8000-00000000000a"
+
+    assert str(listing.as_id(shown.upper())) == shown
+    for text in ("", shown[:-1], shown.replace("-", ""), "{" + shown[:34] + "}", "x" * 36):
+        assert listing.as_id(text) is None
