@@ -108,7 +108,7 @@ def create(
         if kept:
             return kept
         owner_id, amount = _terms(connection, actor, new)
-        return _same_again(connection, owner_id, amount, new)
+        return _same_again(connection, actor, owner_id, amount, new)
 
     return _act(
         connection,
@@ -361,7 +361,11 @@ _SAME = text(
 
 
 def _same_again(
-    connection: Connection, owner_id: UUID, amount: money.Money, new: NewTransaction
+    connection: Connection,
+    actor: Actor,
+    owner_id: UUID,
+    amount: money.Money,
+    new: NewTransaction,
 ) -> Answer | None:
     """Answer a repeated id with the transaction that it made: 200, 201 for a fresh one.
 
@@ -376,7 +380,7 @@ def _same_again(
     found = (row.user_id, row.amount, row.currency, row.reference, row.description)
     if found != asked or row.metadata != new.metadata:
         raise IdConflict
-    body = connection.execute(sql.READ_ONE, {"id": transaction_id}).one().body
+    body = _read_settled(connection, actor, transaction_id)
     return Answer(200 if new.id else 201, body)
 
 

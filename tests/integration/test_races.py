@@ -28,7 +28,7 @@ from tests.builders import (
     row_counts,
 )
 from tests.integration.books import findings
-from tests.integration.concurrency import PATIENCE, blocked, outcome, together
+from tests.integration.concurrency import PATIENCE, blocked, outcome, together, wait_until
 
 CROWD = 50
 ENDINGS = {"confirmed", "canceled", "expired"}
@@ -373,3 +373,33 @@ def test_a_sweep_leaves_a_row_that_is_just_being_settled(
 
     assert expire(engine)() == 1
     assert row_counts(connection)["events"] == 1
+
+
+def test_a_repeated_id_waits_for_a_confirm_that_began_meanwhile(
+    connection: Connection,
+    engine: Engine,
+    superuser: Engine,
+    merchant: TestUser,
+    admin: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    new = NewTransaction(amount="100.00", id=uuid4())
+    authenticate = transaction_service.key_service.authenticate
+    is_overdue = text("SELECT expires_at <= clock_timestamp() FROM transactions")
+
+    def create(own: Connection, ttl: int) -> Answer:
+        return transaction_service.create(own, merchant.digest, ORIGIN, new, ttl_seconds=ttl)
+
+    create(connection, 1)
+    with engine.connect() as confirming:
+
+        def confirm_first(*arguments: Any) -> Any:
+            transaction_service.confirm(confirming, admin.digest, ORIGIN, new.id)
+            wait_until(lambda: bool(connection.scalar(is_overdue)))
+            return authenticate(*arguments)
+
+        monkeypatch.setattr(transaction_service.key_service, "authenticate", confirm_first)
+        with blocked(superuser, with_connection(engine, lambda own: create(own, 900))) as waiting:
+            confirming.commit()
+
+    assert json.loads(waiting.result().body)["status"] == "confirmed"

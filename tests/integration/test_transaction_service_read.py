@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,11 +14,12 @@ from sqlalchemy.orm import Session
 
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
-from standart.errors import InsufficientScope, NotFound, Unauthenticated
+from standart.errors import InsufficientScope, NotFound, NotPending, Unauthenticated
 from standart.models import Role, Scope
 from standart.services import key_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, operator
 from standart.services.idempotency_service import Answer
+from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue, row_counts
 from tests.integration.concurrency import blocked, wait_until
@@ -114,29 +116,47 @@ def test_an_overdue_transaction_is_seen_expired_before_any_sweep(
 
 
 @pytest.mark.parametrize("committed", [True, False], ids=["commit", "rollback"])
-def test_check_waits_for_a_confirm_that_is_just_committing(
+@pytest.mark.parametrize("asks", ["check", "panel", "same id", "cancel"])
+def test_nobody_hears_expired_and_later_confirmed(
     connection: Connection,
     engine: Engine,
     superuser: Engine,
     merchant: TestUser,
     admin: TestUser,
+    asks: str,
     committed: bool,
 ) -> None:
-    made = new(engine, merchant, ttl=1)
+    """Whoever asks for an overdue one waits for a confirm that is just committing."""
+    made = uuid4()
+    content = NewTransaction(amount="100.00", id=made)
+    panel = operator(merchant.id, merchant.name, Role.REGULAR, ORIGIN)
+    questions: dict[str, Callable[[Connection], Answer]] = {
+        "check": lambda own: transaction_service.check(own, merchant.digest, ORIGIN, made),
+        "panel": lambda own: transaction_service.check(own, panel, ORIGIN, made),
+        "cancel": lambda own: transaction_service.cancel(own, merchant.digest, ORIGIN, made),
+        "same id": lambda own: transaction_service.create(
+            own, merchant.digest, ORIGIN, content, ttl_seconds=900
+        ),
+    }
 
-    def check() -> Answer:
+    def ask() -> Answer:
         with autocommit(engine) as own:
-            return transaction_service.check(own, merchant.digest, ORIGIN, made)
+            return questions[asks](own)
 
+    transaction_service.create(connection, merchant.digest, ORIGIN, content, ttl_seconds=1)
     with engine.connect() as confirming:
         transaction_service.confirm(confirming, admin.digest, ORIGIN, made)
         wait_until(lambda: bool(connection.scalar(OVERDUE, {"id": made})))
-        with blocked(superuser, check) as waiting:
+        with blocked(superuser, ask) as waiting:
             assert transaction_service.expire_overdue(connection) == 0  # a sweep goes past it
             (confirming.commit if committed else confirming.rollback)()
 
-    body = json.loads(waiting.result().body)
-    assert body["status"] == ("confirmed" if committed else "expired")
+    heard = waiting.result()
+    if isinstance(heard, NotPending):
+        status = heard.members["transaction_status"]
+    else:
+        status = json.loads(heard.body)["status"]
+    assert status == ("confirmed" if committed else "expired")
 
 
 def test_lists_are_newest_first_and_scoped_to_the_owner(
