@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from standart.api import auth, query, responses, schemas
 from standart.api.checks import uuid_of, uuid_or_none
 from standart.api.cursor import Sealer
+from standart.api.fields import DEFAULT_LIMIT
 from standart.api.restful import Resource
 from standart.extensions import on_connection, settings
 from standart.services import key_service, webhook_service
@@ -20,7 +21,7 @@ class ListEvents(Resource):
         """List events, newest first."""
         digest, origin = auth.caller(), auth.origin()
         asked = query.read(schemas.ListEvents)
-        limit = int(asked.limit or schemas.DEFAULT_LIMIT)
+        limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         transaction_id = uuid_or_none(asked.transaction_id)
         secret = settings().secret_key

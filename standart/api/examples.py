@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from standart.api.schemas import EXAMPLE_ID, EXAMPLE_USER
+from standart.api.fields import EXAMPLE_ID, EXAMPLE_USER
 from standart.errors import (
     DomainError,
     IdempotencyKeyReused,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from standart import __version__
-from standart.api import schemas
+from standart.api import fields, schemas
 from standart.api.errors import MIMETYPE
 from standart.api.examples import EVENT, REQUEST_ID, field_errors, members_of
 from standart.api.operations import OPERATIONS, Operation
@@ -75,8 +75,8 @@ def _as_sent(part: Any) -> Any:
         return [_as_sent(one) for one in part]
     if not isinstance(part, dict):
         return part
-    sent = part.get(schemas.SENT_AS, {})
-    return {key: _as_sent(one) for key, one in (part | sent).items() if key != schemas.SENT_AS}
+    sent = part.get(fields.SENT_AS, {})
+    return {key: _as_sent(one) for key, one in (part | sent).items() if key != fields.SENT_AS}
 
 
 def _components() -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
                 "name": operation.path_parameter,
                 "in": "path",
                 "required": True,
-                "schema": msgspec.json.schema(schemas.Id),
+                "schema": msgspec.json.schema(fields.Id),
             }
         )
     if operation.query:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from standart.api import examples, schemas
+from standart.api import examples, fields, schemas
 from standart.errors import (
     DomainError,
     IdConflict,
@@ -80,7 +80,7 @@ OPERATIONS: Final = (
         body=schemas.CreateTransaction,
         examples={
             "merchant": examples.NEW,
-            "admin": {"amount": "100.00", "user_id": schemas.EXAMPLE_USER},
+            "admin": {"amount": "100.00", "user_id": fields.EXAMPLE_USER},
         },
         answer=schemas.Transaction,
         example=examples.TRANSACTION,
@@ -98,7 +98,7 @@ OPERATIONS: Final = (
         "unchanged.",
         scope=Scope.WRITE,
         body=schemas.CancelTransaction,
-        examples={"merchant": {"id": schemas.EXAMPLE_ID, "reason": examples.CANCELED["reason"]}},
+        examples={"merchant": {"id": fields.EXAMPLE_ID, "reason": examples.CANCELED["reason"]}},
         answer=schemas.Transaction,
         example=examples.CANCELED,
         errors=(*_POSTED, NotFound, NotPending),
@@ -114,7 +114,7 @@ OPERATIONS: Final = (
         "balance. One that is confirmed already is answered unchanged. For admins' keys.",
         scope=Scope.CONFIRM,
         body=schemas.ConfirmTransaction,
-        examples={"admin": {"id": schemas.EXAMPLE_ID}},
+        examples={"admin": {"id": fields.EXAMPLE_ID}},
         answer=schemas.Transaction,
         example=examples.CONFIRMED,
         errors=(*_POSTED, NotFound, NotPending),

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from standart.api import auth, body, query, responses, schemas
 from standart.api.checks import uuid_or_none
 from standart.api.cursor import Sealer
+from standart.api.fields import DEFAULT_LIMIT
 from standart.api.restful import Resource
 from standart.errors import Malformed
 from standart.extensions import nudge, on_connection, settings
@@ -134,7 +135,7 @@ class ListTransactions(Resource):
         """List transactions, newest first."""
         digest, origin = auth.caller(), auth.origin()
         asked = query.read(schemas.ListTransactions)
-        limit = int(asked.limit or schemas.DEFAULT_LIMIT)
+        limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         secret = settings().secret_key
 
