@@ -133,3 +133,11 @@ def row_counts(connection: Connection) -> dict[str, int]:
     """Count the rows of every table that a request could write to."""
     query = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in TABLES)
     return {row[0]: row[1] for row in connection.execute(text(query))}
+
+
+def empty(superuser: Engine) -> None:
+    """Forget every row behind the guards; for a few rows ten times faster than TRUNCATE."""
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in (*TABLES, "heartbeats"):
+            connection.execute(text(f"DELETE FROM {table}"))

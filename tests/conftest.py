@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url
 
 from standart import encryption, migrations
 from standart.config import Settings
@@ -68,9 +68,7 @@ def _app_engine(migrated: Postgres) -> Iterator[Engine]:
 def engine(_app_engine: Engine, superuser: Engine) -> Iterator[Engine]:
     """The application's role on an empty, migrated database."""
     yield _app_engine
-    with superuser.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        connection.execute(text(f"TRUNCATE {', '.join(builders.TABLES)}, heartbeats"))
+    builders.empty(superuser)
 
 
 @pytest.fixture

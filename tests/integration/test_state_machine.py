@@ -36,7 +36,7 @@ from standart.services.access import SYSTEM
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
-from tests.builders import ORIGIN, TestUser, make_user, overdue, row_counts
+from tests.builders import ORIGIN, TestUser, empty, make_user, overdue, row_counts
 from tests.integration.books import findings
 from tests.integration.concurrency import outcome
 
@@ -336,14 +336,6 @@ class Books(RuleBasedStateMachine):
             )
             wanted = {id_ for id_, known in self.model.items() if known.seen == status.value}
             assert {id_ for _, _, id_ in rows} == wanted
-
-
-def empty(superuser: Engine) -> None:
-    """Forget everything: faster than TRUNCATE for the few rows of one run."""
-    with superuser.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        for table in row_counts(connection):
-            connection.execute(text(f"DELETE FROM {table}"))
 
 
 @pytest.fixture
