@@ -403,3 +403,28 @@ def test_a_repeated_id_waits_for_a_confirm_that_began_meanwhile(
             confirming.commit()
 
     assert json.loads(waiting.result().body)["status"] == "confirmed"
+
+
+def test_a_request_that_died_leaves_its_key_free(
+    connection: Connection, engine: Engine, superuser: Engine, merchant: TestUser
+) -> None:
+    claim = IdempotencyClaim.of("/create_transaction", "k", b"{}")
+
+    def create(own: Connection) -> Answer:
+        new = NewTransaction(amount="100.00")
+        return transaction_service.create(
+            own, merchant.digest, ORIGIN, new, ttl_seconds=900, claim=claim
+        )
+
+    with engine.connect() as dying:
+        lost = create(dying)
+        assert isinstance(outcome(lambda: create(connection)), IdempotencyKeyInFlight)
+        process = dying.scalar(text("SELECT pg_backend_pid()"))
+        with superuser.begin() as other:
+            other.execute(text("SELECT pg_terminate_backend(:process, 5000)"), {"process": process})
+        dying.invalidate()
+
+    answer = create(connection)
+    assert (answer.status, answer.replayed) == (201, False)
+    assert answer.body != lost.body
+    assert row_counts(connection)["transactions"] == 1
