@@ -121,6 +121,22 @@ def test_a_due_delivery_is_leased_once_with_the_signed_body(
     assert 0 < state(connection).due_in <= webhook_service.LEASE_SECONDS
 
 
+def test_a_claim_that_is_not_committed_is_gone_past(
+    shop: TestUser,
+    end_one: Callable[[TestUser], dict[str, Any]],
+    claim: Callable[..., list[ClaimedDelivery]],
+    engine: Engine,
+    keyring: Keyring,
+) -> None:
+    end_one(shop)
+    with engine.connect() as other:
+        assert len(webhook_service.claim_due(other, keyring)) == 1
+        assert claim() == []
+        other.rollback()
+
+    assert [delivery.attempt for delivery in claim()] == [1]
+
+
 def test_a_batch_is_as_large_as_asked_and_the_oldest_goes_first(
     shop: TestUser,
     end_one: Callable[[TestUser], dict[str, Any]],
