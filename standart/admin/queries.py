@@ -94,6 +94,11 @@ def names_of(session: Session, ids: Iterable[UUID]) -> dict[str, str]:
     return {str(row.id): row.name for row in rows}
 
 
+def first_names(session: Session, limit: int) -> list[str]:
+    """Return the first names of users, for the browser to offer while one is typed."""
+    return list(session.scalars(select(User.name).order_by(func.lower(User.name)).limit(limit)))
+
+
 def users_page(session: Session, *, part: str = "", after: str = "", limit: int) -> list[User]:
     """Return users by name with their balances: those with ``part`` in it, behind ``after``."""
     query = select(User).options(selectinload(User.balances))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from flask import Flask, Response, g, request
-from flask.sessions import SecureCookieSessionInterface
+from flask import Flask, Request, Response, g, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 ROOT: Final = "/admin"
 _OWN_PATHS: Final = frozenset({"/", ROOT, "/login", "/logout", "/language"})
@@ -37,6 +37,12 @@ def nonce() -> str:
 
 class FormSession(SecureCookieSessionInterface):
     """The signed cookie behind forms: the CSRF secret and messages, never who is logged in."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Read the cookie on the panel's paths only: an API call has no use for it."""
+        if not owns(request.path):
+            return self.make_null_session(app)
+        return super().open_session(app, request)
 
     def get_cookie_name(self, app: Flask) -> str:
         """Return the name that fits the scheme of the current request."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -35,6 +35,8 @@ from standart.services.access import Actor
 from standart.states import TransactionStatus
 
 Wire = dict[str, Any]
+
+_OFFERED_NAMES: Final = 100
 
 
 def newest(session: Session, viewer: Actor, limit: int) -> list[Wire]:
@@ -118,7 +120,7 @@ class Transactions(PanelView):
                 filters,
             ),
             "asked": {"user": name, "status": known, "reference": reference, "id": wanted},
-            "user_names": _suggestions(session) if viewer.is_admin else [],
+            "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.is_admin else [],
         }
 
     @page("/<uuid:transaction_id>", roles=EVERYBODY)
@@ -176,11 +178,6 @@ class Transactions(PanelView):
             return gettext("The transaction is canceled.")
 
         return attempt(work, url_for(".detail", transaction_id=transaction_id))
-
-
-def _suggestions(session: Session) -> list[str]:
-    """Return the first names, for the browser to offer while one is typed."""
-    return [user.name for user in queries.users_page(session, limit=100)]
 
 
 def _details(transaction_id: UUID) -> dict[str, Any]:
