@@ -73,10 +73,6 @@ class RateLimiter:
             log.warning("the rate limit is not counted: %s", type(error).__name__)
             return 0
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._redis.close()
-
 
 def init_app(app: Flask, limit: RateLimit, redis_url: str) -> None:
     """Let ``auth`` count every request of a key; only called where a limit is set."""

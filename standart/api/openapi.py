@@ -148,11 +148,9 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _parameter(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
     """Return a query parameter; there is no null in a query, so that branch is dropped."""
-    (schema,), components = msgspec.json.schema_components([field.type], ref_template=_REF)
+    schema = msgspec.json.schema(field.type)
     branches = [one for one in schema.get("anyOf", [schema]) if one != {"type": "null"}]
     (only,) = branches
-    if "$ref" in only:
-        only = components[only["$ref"].rpartition("/")[2]]
     return {
         "name": field.encode_name,
         "in": "query",

@@ -276,3 +276,14 @@ def test_a_missing_scope_is_403(
     else:
         reply = server.call(method, path + known, key=key)
     assert refused(reply, 403, "insufficient_scope")["required_scope"] == scope
+
+
+def test_the_servers_log_holds_no_key_and_no_failure(server: Http, world: World) -> None:
+    key = world.shop.key
+    for path in (f"/{key}", f"/events/{key}", f"/transactions?reference={key}&{key}={key}"):
+        server.call("GET", path, key=key, headers={"X-Request-Id": key, "Referer": key})
+    server.post("/create_transaction", b'{"%s":1}' % key.encode(), key=key)
+    log = server.log.read_text()
+    assert not [name for name, each in world.keys.items() if each in log]
+    assert '"level": "error"' not in log
+    assert "Traceback" not in log

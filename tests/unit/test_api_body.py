@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -106,3 +107,41 @@ def test_a_key_given_twice_is_malformed_wherever_it_stands(sent: dict[str, str])
     doubled = "{" + ",".join([*pairs, pairs[0]]) + "}"
     with pytest.raises(Malformed):
         body.parse(doubled.encode(), Small)
+
+
+class Trickle(io.BytesIO):
+    """A stream that brings at most three bytes at a time, as a slow client does."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size if size is not None and size >= 0 else 3, 3))
+
+
+def received(data: bytes, **environ: Any) -> bytes:
+    return body._bytes({"wsgi.input": Trickle(data), **environ})
+
+
+def test_a_body_that_comes_in_pieces_is_read_whole() -> None:
+    assert received(b"0123456789", CONTENT_LENGTH="10") == b"0123456789"
+    assert received(b"0123456789", **{"wsgi.input_terminated": True}) == b"0123456789"
+
+
+def test_only_the_length_is_read_and_nothing_without_one() -> None:
+    assert received(b"0123456789", CONTENT_LENGTH="4") == b"0123"
+    assert received(b"0123456789", CONTENT_LENGTH="0") == b""
+    assert received(b"0123456789") == b""
+
+
+@pytest.mark.parametrize("length", ["11", "x", "-1", "+1", "1.0", "１", "9" * 19])
+def test_a_length_that_is_wrong_is_malformed(length: str) -> None:
+    with pytest.raises(Malformed):
+        received(b"0123456789", CONTENT_LENGTH=length)
+
+
+@pytest.mark.parametrize(
+    "environ", [{"CONTENT_LENGTH": "70000"}, {"wsgi.input_terminated": True}], ids=str
+)
+def test_a_body_over_the_limit_is_too_large_and_read_on_a_little(environ: dict[str, Any]) -> None:
+    stream = io.BytesIO(b" " * 70_000)
+    with pytest.raises(PayloadTooLarge):
+        body._bytes({"wsgi.input": stream, **environ})
+    assert stream.read() == b""
