@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sqlalchemy import TextClause, make_url
+from sqlalchemy import make_url, text
+
+from standart.db import HotStatement
 
 _BIND = re.compile(r"%\((\w+)\)s")
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
@@ -17,7 +19,7 @@ _OPTIONAL = f"nullif(:{{name}}, '{_ABSENT}')"
 
 
 def pgbench_script(
-    statement: TextClause, values: Mapping[str, str | None], drawn: Mapping[str, str]
+    statement: HotStatement, values: Mapping[str, str | None], drawn: Mapping[str, str]
 ) -> tuple[str, list[str]]:
     """Return a script that runs ``statement``, and the options of pgbench that it needs.
 
@@ -30,7 +32,7 @@ def pgbench_script(
             more than once, so that its uses would differ.
     """
     dialect = make_url("postgresql+psycopg://").get_dialect()()
-    compiled = str(statement.compile(dialect=dialect))
+    compiled = str(text(statement.text).compile(dialect=dialect))
     names = _BIND.findall(compiled)
     if unknown := set(names) - values.keys() - drawn.keys():
         raise ValueError(f"no value for {', '.join(sorted(unknown))}")

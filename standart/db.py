@@ -6,13 +6,15 @@ PostgreSQL 15 or newer over psycopg 3 is the only dialect.
 from __future__ import annotations
 
 import select as poll_module
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import DateTime, Engine, Enum, MetaData, create_engine, event
+import psycopg
+from sqlalchemy import DateTime, Engine, Enum, MetaData, create_engine, event, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -183,6 +185,63 @@ def is_transient(error: Exception) -> bool:
         or state in _TRANSIENT_STATES
         or state.startswith(_TRANSIENT_CLASSES)
         or (not state and type(error).__name__ == "OperationalError")
+    )
+
+
+_DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # the library has no type here
+
+
+class HotStatement:
+    """A statement that runs on the driver's own cursor.
+
+    SQLAlchemy keeps the pool, the dialect and the error types; its execution and result
+    objects would cost a create twice what the driver needs. The SQL has named parameters
+    (``:name``) as ``sqlalchemy.text`` reads them.
+    """
+
+    __slots__ = ("_driver_sql", "text")
+
+    def __init__(self, sql: str) -> None:
+        """``sql`` loses its indentation: the driver remembers the parts of short texts only."""
+        self.text = " ".join(sql.split())
+        # The dialect doubles percent signs and turns :name into what the driver reads.
+        self._driver_sql = str(text(self.text).compile(dialect=_DIALECT))
+
+    def __str__(self) -> str:
+        return self.text
+
+    def first(self, connection: Connection, parameters: Mapping[str, Any]) -> Any:
+        """Run on ``connection``; return the first row as a tuple, ``None`` without one.
+
+        Raises:
+            DBAPIError: as SQLAlchemy would raise it; a dead connection leaves the pool.
+        """
+        raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+        if not raw.autocommit and not connection.in_transaction():
+            connection.begin()  # what SQLAlchemy does by itself for statements of its own
+        try:
+            return raw.execute(self._driver_sql, parameters).fetchone()
+        except psycopg.Error as error:
+            raise _wrapped(connection, self.text, error) from error
+
+
+def _wrapped(connection: Connection, sql: str, error: psycopg.Error) -> Exception:
+    """Return a driver's error as SQLAlchemy's; drop the connection if it is dead."""
+    dialect = connection.dialect
+    raw = connection.connection
+    dead = sqlstate(error) in _DEAD_SESSION_STATES or dialect.is_disconnect(
+        cast("Any", error), raw.dbapi_connection, None
+    )
+    if dead:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        sql,
+        None,
+        error,
+        psycopg.Error,
+        hide_parameters=True,
+        connection_invalidated=dead,
+        dialect=dialect,
     )
 
 

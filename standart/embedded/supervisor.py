@@ -108,8 +108,10 @@ class Supervisor:
         self._ending = True
         self._stop_children()
         if self._watchdog is not None and self._watchdog.stdin is not None:
-            self._watchdog.stdin.close()
+            # Nobody is left for it to end.
+            self._watchdog.kill()
             self._watchdog.wait()
+            self._watchdog.stdin.close()
         signal.set_wakeup_fd(-1)
         for number, handler in self._former_handlers.items():
             signal.signal(number, handler)

@@ -15,12 +15,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from standart import money
 from standart.clock import new_id
-from standart.db import constraint_name
+from standart.db import HotStatement, constraint_name
 from standart.errors import (
     IdConflict,
     InvalidInput,
@@ -177,9 +177,9 @@ def check(
             "scope": Scope.READ.value,
             "id": transaction_id,
         }
-        row = connection.execute(sql.READ_ONE_BY_KEY, parameters).one_or_none()
-        if row is not None and not row.unswept:
-            return Answer(200, row.body)
+        row = sql.READ_ONE_BY_KEY.first(connection, parameters)
+        if row is not None and not row[1]:
+            return Answer(200, row[0])
         actor, _ = _caller(connection, caller, origin, Scope.READ, None)
     else:
         actor = caller
@@ -268,7 +268,7 @@ def expire_overdue(connection: Connection, *, batch: int = 500) -> int:
 
 def _act(
     connection: Connection,
-    statement: TextClause,
+    statement: HotStatement,
     parameters: Mapping[str, Any],
     explain: Callable[[], Answer | None],
     status: int,
@@ -280,13 +280,13 @@ def _act(
         parameters = {**parameters, **claim.parameters(), "answer_status": status}
     for _ in range(_ROUNDS):
         try:
-            body = connection.execute(statement, parameters).scalar_one_or_none()
+            row = statement.first(connection, parameters)
         except IntegrityError as error:
             if constraint_name(error) not in _EXPLAINED_CONSTRAINTS:
                 raise
-            body = None
-        if body is not None:
-            return Answer(status, body)
+            row = None
+        if row is not None:
+            return Answer(status, row[0])
         answer = explain()
         if answer is not None and _kept(connection, caller, claim, answer):
             return answer

@@ -11,20 +11,11 @@ from __future__ import annotations
 
 from sqlalchemy import TextClause, text
 
+from standart.db import HotStatement
 from standart.models import MAX_AMOUNT
 from standart.services.wire import CLOCK, VISIBLE, event_json, transaction_json, unit
 
 KEPT_FOR = "interval '24 hours'"
-
-
-def _statement(sql: str) -> TextClause:
-    """Return the statement without its indentation.
-
-    The driver parses a statement for placeholders at each execution and remembers the
-    outcome for short ones only.
-    """
-    return text(" ".join(sql.split()))
-
 
 # The caller, by the digest of the API key. The scope and everything that revokes are part
 # of the same look-up: a revoked key counts with the next request.
@@ -67,13 +58,13 @@ _CLAIM = f"""
     ),"""
 
 
-def _create(keyed: bool) -> TextClause:
+def _create(keyed: bool) -> HotStatement:
     """Build the statement that creates a transaction.
 
     The commission is the rule of the contract: amount times rate, rounded half away from
     zero (half-up for positive amounts) once to the minor unit, never above the amount.
     """
-    return _statement(
+    return HotStatement(
         f"""
     WITH {BY_KEY},
     terms AS MATERIALIZED (
@@ -167,13 +158,13 @@ _POST = """
     ),"""
 
 
-def _settle(caller: str, keyed: bool, posting: bool) -> TextClause:
+def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
     """Build the statement that confirms (``posting``) or cancels a pending transaction.
 
     The row is locked first and the clock is read after that: whoever waited for the lock
     past the expiry comes too late.
     """
-    return _statement(
+    return HotStatement(
         f"""
     WITH {caller},
     target AS MATERIALIZED (
@@ -216,7 +207,7 @@ SETTLE_BY_KEY = {
 SETTLE_BY_ADMIN = {posting: _settle(BY_ADMIN, False, posting) for posting in (False, True)}
 
 # Overdue ones in batches; a row that a confirm is just committing is left to the next sweep.
-EXPIRE = _statement(
+EXPIRE = text(
     f"""
     WITH due AS MATERIALIZED (
         SELECT t.* FROM transactions t
@@ -257,13 +248,13 @@ _ONE = f"""
     ) AS v"""
 
 # A confirm that is just committing holds the row: FOR SHARE waits for it.
-READ_ONE = _statement(_ONE.format(lock=""))
-READ_ONE_SETTLED = _statement(_ONE.format(lock="FOR SHARE OF t"))
+READ_ONE = text(_ONE.format(lock=""))
+READ_ONE_SETTLED = text(_ONE.format(lock="FOR SHARE OF t"))
 
-READ_ONE_BY_KEY = _statement(
+READ_ONE_BY_KEY = HotStatement(
     f"""
     WITH {BY_KEY}
-    SELECT one.* FROM ({_ONE.format(lock="")}) AS one, caller c
+    SELECT one.body, one.unswept FROM ({_ONE.format(lock="")}) AS one, caller c
     WHERE c.role = 'admin' OR one.user_id = c.id
     """
 )
@@ -272,7 +263,7 @@ READ_ONE_BY_KEY = _statement(
 def read_many(conditions: list[str]) -> TextClause:
     """Build the statement that lists transactions, newest first by (created_at, id)."""
     where = " AND ".join(conditions) or "true"
-    return _statement(
+    return text(
         f"""
     SELECT {transaction_json("v")}::text AS body, v.created_at, v.id
     FROM (

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
-from standart.db import autocommit, transaction
+from standart.db import HotStatement, autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import (
     IdempotencyKeyInFlight,
@@ -386,7 +386,7 @@ def test_a_transaction_that_never_rests_is_reported_busy(
     # A statement that finds nothing to do while the row stays pending: each look at it comes
     # a moment too early or too late.
     made = new(engine, merchant)
-    statement = text("SELECT CAST(NULL AS text) WHERE :id IS NULL")
+    statement = HotStatement("SELECT CAST(NULL AS text) WHERE CAST(:id AS text) IS NULL")
     monkeypatch.setitem(transaction_service.sql.SETTLE_BY_KEY, (True, False), statement)
 
     with pytest.raises(Unavailable) as refused:
