@@ -35,6 +35,7 @@ class Proxy:
         self._threads: list[threading.Thread] = []
         self._sockets: list[socket.socket] = []
         self._trap: Trap | None = None
+        self._traps: list[Trap] = []
         self._changed = threading.Lock()
         self._closing = False
 
@@ -44,13 +45,16 @@ class Proxy:
 
     def lose_request(self, wanted: bytes) -> Trap:
         """Lose the next request that holds ``wanted``: nothing was done."""
-        self._trap = Trap(wanted, from_client=True)
-        return self._trap
+        return self._set(Trap(wanted, from_client=True))
 
     def lose_answer(self, wanted: bytes) -> Trap:
         """Lose the next answer that holds ``wanted``: everything was done."""
-        self._trap = Trap(wanted, from_client=False)
-        return self._trap
+        return self._set(Trap(wanted, from_client=False))
+
+    def _set(self, trap: Trap) -> Trap:
+        self._traps.append(trap)
+        self._trap = trap
+        return trap
 
     @contextmanager
     def running(self) -> Iterator[Proxy]:
@@ -60,8 +64,8 @@ class Proxy:
             yield self
         finally:
             self._closing = True
-            if self._trap:
-                self._trap.cut.set()
+            for trap in self._traps:
+                trap.cut.set()
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
