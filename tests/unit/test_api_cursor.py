@@ -45,11 +45,11 @@ def test_page_size_may_change_between_pages() -> None:
 @pytest.mark.parametrize(
     "reader",
     [
-        sealer(secret=SECRET + "!"),
-        sealer(name="events"),
-        sealer(actor=OTHER),
+        sealer(secret=SECRET + "!", currency="RUB"),
+        sealer(name="events", currency="RUB"),
+        sealer(actor=OTHER, currency="RUB"),
         sealer(currency="USD"),
-        sealer(created_from=datetime(2026, 11, 23, tzinfo=UTC)),
+        sealer(currency="RUB", created_from=datetime(2026, 11, 23, tzinfo=UTC)),
         sealer(reference="RUB"),
     ],
     ids=["secret", "list", "caller", "currency", "time", "same value in another filter"],
