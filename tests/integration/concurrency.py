@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from standart.errors import DomainError
 
@@ -38,6 +38,14 @@ def waiters(superuser: Engine) -> int:
             )
             or 0
         )
+
+
+@contextmanager
+def uncommitted(engine: Engine) -> Iterator[Connection]:
+    """Hold an open transaction: what runs in it is seen by others only after ``commit``."""
+    with engine.connect() as connection:
+        connection.begin()
+        yield connection
 
 
 def outcome(act: Callable[[], Any]) -> Any:

@@ -17,6 +17,7 @@ from standart.services import ledger_service, transaction_service
 from standart.services.access import Actor
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.books import findings
+from tests.integration.concurrency import uncommitted
 
 BOTH = text(
     """
@@ -91,7 +92,7 @@ def test_a_fold_that_is_not_committed_is_not_seen_and_not_waited_for(
     connection: Connection, engine: Engine, merchant: TestUser, admin: TestUser
 ) -> None:
     confirm(engine, admin, merchant, amount="100.00")
-    with engine.connect() as folding:
+    with uncommitted(engine) as folding:
         assert ledger_service.fold_deltas(folding) == 3
 
         assert ledger_service.fold_deltas(connection) == 0

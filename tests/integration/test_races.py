@@ -28,7 +28,14 @@ from tests.builders import (
     row_counts,
 )
 from tests.integration.books import findings
-from tests.integration.concurrency import PATIENCE, blocked, outcome, together, wait_until
+from tests.integration.concurrency import (
+    PATIENCE,
+    blocked,
+    outcome,
+    together,
+    uncommitted,
+    wait_until,
+)
 
 CROWD = 50
 ENDINGS = {"confirmed", "canceled", "expired"}
@@ -210,7 +217,7 @@ def test_a_key_that_was_held_only_for_a_moment_is_tried_again(
     claim = IdempotencyClaim.of("/create_transaction", "k", b"{}")
     authenticate = transaction_service.key_service.authenticate
 
-    with engine.connect() as other:
+    with uncommitted(engine) as other:
         other.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"),
             {"name": f"{merchant.id} /create_transaction k"},
@@ -329,7 +336,7 @@ def test_who_waits_for_a_rival_learns_its_outcome(
     second = cancel(engine, merchant, made) if rival == "confirm" else confirm(engine, admin, made)
     first = transaction_service.confirm if rival == "confirm" else transaction_service.cancel
 
-    with engine.connect() as holder:
+    with uncommitted(engine) as holder:
         answer = first(holder, admin.digest, ORIGIN, made)
         with blocked(superuser, second) as waiting:
             holder.commit()
@@ -348,7 +355,7 @@ def test_who_waits_for_a_rival_that_rolls_back_wins(
     admin: TestUser,
 ) -> None:
     made = UUID(make_transaction(engine, merchant)["id"])
-    with engine.connect() as holder:
+    with uncommitted(engine) as holder:
         transaction_service.cancel(holder, merchant.digest, ORIGIN, made)
         with blocked(superuser, confirm(engine, admin, made)) as waiting:
             holder.rollback()
@@ -366,7 +373,7 @@ def test_a_sweep_leaves_a_row_that_is_just_being_settled(
 ) -> None:
     made = make_transaction(engine, merchant)["id"]
     overdue(superuser, made)
-    with engine.connect() as first:
+    with uncommitted(engine) as first:
         assert transaction_service.expire_overdue(first) == 1
         assert expire(engine)() == 0
         first.rollback()
@@ -391,7 +398,7 @@ def test_a_repeated_id_waits_for_a_confirm_that_began_meanwhile(
         return transaction_service.create(own, merchant.digest, ORIGIN, new, ttl_seconds=ttl)
 
     create(connection, 1)
-    with engine.connect() as confirming:
+    with uncommitted(engine) as confirming:
 
         def confirm_first(*arguments: Any) -> Any:
             transaction_service.confirm(confirming, admin.digest, ORIGIN, new.id)
@@ -416,7 +423,7 @@ def test_a_request_that_died_leaves_its_key_free(
             own, merchant.digest, ORIGIN, new, ttl_seconds=900, claim=claim
         )
 
-    with engine.connect() as dying:
+    with uncommitted(engine) as dying:
         lost = create(dying)
         assert isinstance(outcome(lambda: create(connection)), IdempotencyKeyInFlight)
         process = dying.scalar(text("SELECT pg_backend_pid()"))

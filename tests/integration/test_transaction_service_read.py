@@ -22,7 +22,7 @@ from standart.services.idempotency_service import Answer
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue, row_counts
-from tests.integration.concurrency import blocked, wait_until
+from tests.integration.concurrency import blocked, uncommitted, wait_until
 
 OVERDUE = text("SELECT expires_at <= clock_timestamp() FROM transactions WHERE id = :id")
 
@@ -144,7 +144,7 @@ def test_nobody_hears_expired_and_later_confirmed(
             return questions[asks](own)
 
     transaction_service.create(connection, merchant.digest, ORIGIN, content, ttl_seconds=1)
-    with engine.connect() as confirming:
+    with uncommitted(engine) as confirming:
         transaction_service.confirm(confirming, admin.digest, ORIGIN, made)
         wait_until(lambda: bool(connection.scalar(OVERDUE, {"id": made})))
         with blocked(superuser, ask) as waiting:

@@ -27,7 +27,7 @@ from standart.services.access import SYSTEM, Origin, operator
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue, row_counts
 from tests.integration.books import findings
-from tests.integration.concurrency import blocked, wait_until
+from tests.integration.concurrency import blocked, uncommitted, wait_until
 
 ACTS = {
     "confirm": transaction_service.confirm,
@@ -195,7 +195,7 @@ def test_who_waited_past_the_expiry_comes_too_late(
             return ACTS[act](own, admin.digest, ORIGIN, made)
 
     is_overdue = text("SELECT expires_at <= clock_timestamp() FROM transactions")
-    with engine.connect() as holder:
+    with uncommitted(engine) as holder:
         holder.execute(text("SELECT FROM transactions WHERE id = :id FOR UPDATE"), {"id": made})
         with blocked(superuser, settle) as waiting:
             wait_until(lambda: bool(connection.scalar(is_overdue)))

@@ -35,7 +35,7 @@ from tests.builders import (
     make_user,
     row_counts,
 )
-from tests.integration.concurrency import blocked
+from tests.integration.concurrency import blocked, uncommitted
 
 
 @pytest.fixture
@@ -330,7 +330,7 @@ def test_a_user_with_transactions_is_not_deleted(
 def test_a_transaction_that_comes_between_keeps_its_owner(
     engine: Engine, superuser: Engine, connection: Connection, merchant: TestUser
 ) -> None:
-    with engine.connect() as creating:
+    with uncommitted(engine) as creating:
         transaction_service.create(
             creating, merchant.digest, ORIGIN, NewTransaction(amount="1"), ttl_seconds=900
         )

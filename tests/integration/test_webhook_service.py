@@ -20,6 +20,7 @@ from standart.services import transaction_service, user_service, webhook_service
 from standart.services.access import SYSTEM, Actor
 from standart.services.webhook_service import AttemptResult, ClaimedDelivery
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
+from tests.integration.concurrency import uncommitted
 
 URL = "https://shop.example/hook"
 SCHEDULE = (5, 300, 1800)
@@ -129,7 +130,7 @@ def test_a_claim_that_is_not_committed_is_gone_past(
     keyring: Keyring,
 ) -> None:
     end_one(shop)
-    with engine.connect() as other:
+    with uncommitted(engine) as other:
         assert len(webhook_service.claim_due(other, keyring)) == 1
         assert claim() == []
         other.rollback()
