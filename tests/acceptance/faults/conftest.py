@@ -88,45 +88,6 @@ class Api:
         until(lambda: serving[0] not in self.running.below(), "its end is noticed")
 
 
-@pytest.fixture
-def settings_of_parts(settings: Settings) -> dict[str, str]:
-    return {
-        "DATABASE_URL": settings.database_url,
-        "REDIS_URL": settings.redis_url,
-        "SECRET_KEY": settings.secret_key,
-        "STANDART_ENCRYPTION_KEYS": settings.encryption_keys,
-        "STANDART_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-        "STANDART_EXPIRY_SWEEP_SECONDS": "1",
-        "STANDART_LOG_FORMAT": "json",
-    }
-
-
-@pytest.fixture
-def parts(engine: Engine, settings_of_parts: dict[str, str], tmp_path: Path) -> Iterator[Parts]:
-    """The parts on the session's PostgreSQL; all of them end before its tables are emptied."""
-    with commands(tmp_path) as starter:
-        yield Parts(starter, settings_of_parts)
-
-
-@pytest.fixture
-def sink() -> Iterator[Receiver]:
-    with receiver() as sink:
-        yield sink
-
-
-@pytest.fixture
-def shop(engine: Engine, keyring: Keyring, sink: Receiver) -> TestUser:
-    """A merchant whose webhooks go to ``sink``."""
-    user = builders.make_user(engine, keyring, webhook_url=sink.url)
-    sink.secret = user.webhook_secret
-    return user
-
-
-@pytest.fixture
-def operator(engine: Engine, keyring: Keyring) -> TestUser:
-    return builders.make_user(engine, keyring, role=Role.ADMIN)
-
-
 class Broker:
     """A Valkey of one test: to be killed, stopped, emptied and started again."""
 
@@ -166,6 +127,46 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     broker = Broker(tmp_path_factory.mktemp("vk"))
     yield broker
     broker.server.stop()
+
+
+@pytest.fixture
+def settings_of_parts(settings: Settings, broker: Broker) -> dict[str, str]:
+    """Each test has a broker of its own: no message of an earlier one wakes a worker."""
+    return {
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": broker.url,
+        "SECRET_KEY": settings.secret_key,
+        "STANDART_ENCRYPTION_KEYS": settings.encryption_keys,
+        "STANDART_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "STANDART_EXPIRY_SWEEP_SECONDS": "1",
+        "STANDART_LOG_FORMAT": "json",
+    }
+
+
+@pytest.fixture
+def parts(engine: Engine, settings_of_parts: dict[str, str], tmp_path: Path) -> Iterator[Parts]:
+    """The parts on the session's PostgreSQL; all of them end before its tables are emptied."""
+    with commands(tmp_path) as starter:
+        yield Parts(starter, settings_of_parts)
+
+
+@pytest.fixture
+def sink() -> Iterator[Receiver]:
+    with receiver() as sink:
+        yield sink
+
+
+@pytest.fixture
+def shop(engine: Engine, keyring: Keyring, sink: Receiver) -> TestUser:
+    """A merchant whose webhooks go to ``sink``."""
+    user = builders.make_user(engine, keyring, webhook_url=sink.url)
+    sink.secret = user.webhook_secret
+    return user
+
+
+@pytest.fixture
+def operator(engine: Engine, keyring: Keyring) -> TestUser:
+    return builders.make_user(engine, keyring, role=Role.ADMIN)
 
 
 @pytest.fixture
