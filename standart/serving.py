@@ -7,6 +7,7 @@ service: `standart serve` checks the settings and then becomes this program.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -97,7 +98,11 @@ def application() -> Flask:
     if sys.platform == "linux":
         # A worker whose main process was killed would keep the port.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-    return create_app(settings)
+    app = create_app(settings)
+    # What is loaded now stays: the collector need not walk it at every turn.
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 if __name__ == "__main__":

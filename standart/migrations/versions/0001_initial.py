@@ -234,12 +234,6 @@ def upgrade() -> None:
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
         ),
-        sa.ForeignKeyConstraint(
-            ["user_id"],
-            ["users.id"],
-            name=op.f("fk_idempotency_keys_users"),
-            ondelete="RESTRICT",
-        ),
         sa.PrimaryKeyConstraint(
             "user_id", "path", "key", name=op.f("pk_idempotency_keys")
         ),
