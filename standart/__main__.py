@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 def create_app() -> Flask:
     """Make the service's app when a command needs it: its imports take most of a second."""
+    from standart import cli
     from standart.app import create_app as make
 
-    return make()
+    app = make()
+    cli.init_app(app)
+    return app
 
 
 def main() -> None:

@@ -30,7 +30,13 @@ log = logging.getLogger(__name__)
 WORKER_THREADS = 4
 
 # One line for each message that was sent or received says nothing that metrics don't.
-CHATTY = ("celery.app.trace", "celery.beat", "celery.worker.strategy", "kombu")
+CHATTY = (
+    "celery.app.trace",
+    "celery.beat",
+    "celery.worker.consumer.connection",
+    "celery.worker.strategy",
+    "kombu",
+)
 
 
 @click.command
