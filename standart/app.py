@@ -17,7 +17,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         ConfigurationError: a setting is missing or makes no sense.
     """
     settings = settings or Settings.from_env()
-    app = Flask("standart")
+    app = Flask("standart", static_folder=None)
     app.config.update(
         SECRET_KEY=settings.secret_key,
         MAX_CONTENT_LENGTH=api.MAX_BODY_BYTES,

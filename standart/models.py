@@ -269,6 +269,7 @@ class Journal(Base):
             "(kind = 'settlement') = (transaction_id IS NOT NULL)",
             name="settles_a_transaction",
         ),
+        CheckConstraint("entry_count >= 2", name="entry_count_balances"),
         Index(
             "uq_journals_settlement",
             "user_id",
@@ -282,6 +283,8 @@ class Journal(Base):
     id: Mapped[UUID] = mapped_column()
     kind: Mapped[JournalKind] = mapped_column(text_enum(JournalKind, "kind"))
     transaction_id: Mapped[UUID | None] = mapped_column()
+    # A journal is written whole: no line can be slipped in later, balanced or not.
+    entry_count: Mapped[int] = mapped_column(SmallInteger)
     created_at: Mapped[datetime] = _created_at()
 
 

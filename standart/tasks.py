@@ -234,7 +234,7 @@ def worker_app(settings: Settings | None = None) -> Flask:
     Raises:
         ConfigurationError: a setting is missing or makes no sense.
     """
-    app = Flask("standart")
+    app = Flask("standart", static_folder=None)
     init_database(app, settings or Settings.from_env())
     make_celery(app)
     init_app(app)

@@ -91,10 +91,11 @@ _INVARIANTS = {
     "journal_sums_to_zero": """
         SELECT user_id || '/' || journal_id, currency || ' ' || sum(amount)
         FROM entries GROUP BY user_id, journal_id, currency HAVING sum(amount) <> 0""",
-    "journal_has_entries": """
-        SELECT j.user_id || '/' || j.id, 'no entries' FROM journals j
-        WHERE NOT EXISTS (
-            SELECT FROM entries e WHERE (e.user_id, e.journal_id) = (j.user_id, j.id))""",
+    "journal_is_whole": """
+        SELECT j.user_id || '/' || j.id, count(e.line) || ' of ' || j.entry_count || ' entries'
+        FROM journals j
+        LEFT JOIN entries e ON (e.user_id, e.journal_id) = (j.user_id, j.id)
+        GROUP BY j.user_id, j.id HAVING count(e.line) <> j.entry_count""",
     "balance_is_sum_of_entries": """
         SELECT user_id || '/' || currency || '/' || kind,
             'kept ' || coalesce(b.balance, 0) || ', entries ' || coalesce(e.balance, 0)

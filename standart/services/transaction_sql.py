@@ -136,8 +136,9 @@ _TELL = f"""
 # Credits only ever insert: a delta per entry, folded into the account's row by a sweep.
 _POST = """
     journal AS (
-        INSERT INTO journals (user_id, id, kind, transaction_id)
-        SELECT e.user_id, CAST(:journal_id AS uuid), 'settlement', e.id
+        INSERT INTO journals (user_id, id, kind, transaction_id, entry_count)
+        SELECT e.user_id, CAST(:journal_id AS uuid), 'settlement', e.id,
+            1 + (e.amount > e.commission)::int + (e.commission > 0)::int
         FROM ended e JOIN settled USING (user_id, id)
     ),
     entry AS (

@@ -40,7 +40,6 @@ PUBLIC = {
     "panel.login",
     "panel.logout",
     "panel.switch_language",
-    "static",
 }
 # Blueprints whose every other route needs a login of the panel.
 PANEL = {"admin", "users", "transactions", "webhooks", "audit"}

@@ -126,7 +126,7 @@ def test_history_is_not_rewritten(
         assert "history is append-only" in str(error)
 
 
-JOURNAL = "INSERT INTO journals (user_id, id, kind, transaction_id) VALUES "
+JOURNAL = "INSERT INTO journals (user_id, id, kind, transaction_id, entry_count) VALUES "
 ENTRIES = "INSERT INTO entries (user_id, journal_id, line, currency, kind, amount) VALUES "
 EVENT = "INSERT INTO events (user_id, id, transaction_id, type, payload) VALUES "
 ATTEMPT = (
@@ -164,7 +164,8 @@ def settlement(transaction: str, *amounts: tuple[str, int], currency: str = "RUB
         f"(:shop, :new, {line}, '{currency}', '{kind}', {amount})"
         for line, (kind, amount) in enumerate(amounts, 1)
     )
-    return [JOURNAL + f"(:shop, :new, 'settlement', :{transaction})", ENTRIES + lines]
+    journal = JOURNAL + f"(:shop, :new, 'settlement', :{transaction}, {len(amounts)})"
+    return [journal, ENTRIES + lines]
 
 
 RIGHT = (("clearing", -10000), ("available", 9700), ("commission", 300))
@@ -181,7 +182,8 @@ REFUSED = {
     "two currencies": (
         [
             *CONFIRMS,
-            *settlement("pending", *RIGHT),
+            JOURNAL + "(:shop, :new, 'settlement', :pending, 5)",
+            *settlement("pending", *RIGHT)[1:],
             ENTRIES + "(:shop, :new, 4, 'USD', 'available', 1),"
             " (:shop, :new, 5, 'EUR', 'available', -1)",
         ],
@@ -190,6 +192,24 @@ REFUSED = {
     "one more line": (
         [ENTRIES + "(:shop, :journal, 4, 'RUB', 'available', 1)"],
         "journal_sums_to_zero",
+    ),
+    "balanced lines that come later": (
+        [
+            ENTRIES + "(:shop, :journal, 4, 'RUB', 'available', 100),"
+            " (:shop, :journal, 5, 'RUB', 'clearing', -100)"
+        ],
+        "journal_is_whole",
+    ),
+    "fewer lines than the journal names": (
+        [
+            JOURNAL + "(:shop, :new, 'settlement', :pending, 3)",
+            *settlement("pending", *RIGHT[:2])[1:],
+        ],
+        "journal_has_entries",
+    ),
+    "a journal of one line": (
+        [JOURNAL + "(:shop, :new, 'settlement', :pending, 1)"],
+        "ck_journals_entry_count_balances",
     ),
     "empty journal": (settlement("pending", *RIGHT)[:1], "journal_has_entries"),
     "settlement of a pending one": (
@@ -214,7 +234,7 @@ REFUSED = {
     ),
     "second settlement": (settlement("confirmed", *RIGHT), "uq_journals_settlement"),
     "settlement of nothing": (
-        [JOURNAL + "(:shop, :new, 'settlement', NULL)"],
+        [JOURNAL + "(:shop, :new, 'settlement', NULL, 2)"],
         "ck_journals_settles_a_transaction",
     ),
     "confirmed without settlement": (CONFIRMS, "confirmed_is_settled"),
@@ -300,7 +320,7 @@ REFUSED = {
         "ck_entries_line_positive",
     ),
     "journal across tenants": (
-        [JOURNAL + "(:other, :new, 'settlement', :pending)"],
+        [JOURNAL + "(:other, :new, 'settlement', :pending, 2)"],
         "fk_journals_transactions",
     ),
     "entry across tenants": (

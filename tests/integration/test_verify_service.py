@@ -14,7 +14,7 @@ from tests.integration.books import findings
 # rolled back; and every invariant that this breaks.
 BROKEN = {
     "journal_sums_to_zero": "UPDATE entries SET amount = amount - 1 WHERE kind = 'clearing'",
-    "journal_has_entries": "DELETE FROM entries",
+    "journal_is_whole": "DELETE FROM entries",
     "balance_is_sum_of_entries": (
         "UPDATE balance_deltas SET amount = amount + 1 WHERE kind = 'commission'"
     ),

@@ -455,11 +455,15 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("transaction_id", sa.Uuid(), nullable=True),
+        sa.Column("entry_count", sa.SmallInteger(), nullable=False),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
+        ),
+        sa.CheckConstraint(
+            "entry_count >= 2", name=op.f("ck_journals_entry_count_balances")
         ),
         sa.CheckConstraint(
             "(kind = 'settlement') = (transaction_id IS NOT NULL)",

@@ -44,23 +44,26 @@ WHEN (
 EXECUTE FUNCTION standart_refuse('a terminal status and the terms of a transaction are final')
 """
 
+# Tables are named with their schema: nobody's temporary table can stand in for them.
 JOURNAL_BALANCED = """
 CREATE FUNCTION standart_check_journal() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     journal uuid := NEW.id;
 BEGIN
-    IF NOT EXISTS (SELECT FROM entries WHERE user_id = NEW.user_id AND journal_id = journal) THEN
-        RAISE EXCEPTION 'journal % has no entries', journal
+    IF (SELECT count(*) FROM public.entries
+        WHERE user_id = NEW.user_id AND journal_id = journal) <> NEW.entry_count
+    THEN
+        RAISE EXCEPTION 'journal % lacks entries', journal
             USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_has_entries';
     END IF;
     IF NEW.kind = 'settlement' AND NOT EXISTS (
-        SELECT FROM transactions t
+        SELECT FROM public.transactions t
         WHERE t.user_id = NEW.user_id AND t.id = NEW.transaction_id AND t.status = 'confirmed'
           AND (t.amount, t.net, t.commission) = (
               SELECT -coalesce(sum(amount) FILTER (WHERE kind = 'clearing'), 0),
                      coalesce(sum(amount) FILTER (WHERE kind = 'available'), 0),
                      coalesce(sum(amount) FILTER (WHERE kind = 'commission'), 0)
-              FROM entries e
+              FROM public.entries e
               WHERE e.user_id = NEW.user_id AND e.journal_id = journal AND e.currency = t.currency)
     ) THEN
         RAISE EXCEPTION 'settlement % does not match its transaction', journal
@@ -74,12 +77,21 @@ ENTRIES_BALANCED = """
 CREATE FUNCTION standart_check_entries() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM entries
+        SELECT FROM public.entries
         WHERE user_id = NEW.user_id AND journal_id = NEW.journal_id
         GROUP BY currency HAVING sum(amount) <> 0
     ) THEN
         RAISE EXCEPTION 'the entries of journal % do not sum to zero', NEW.journal_id
             USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_sums_to_zero';
+    END IF;
+    -- A line that comes later than its journal would change what was settled.
+    IF (SELECT count(*) FROM public.entries
+        WHERE user_id = NEW.user_id AND journal_id = NEW.journal_id)
+       <> (SELECT entry_count FROM public.journals
+           WHERE user_id = NEW.user_id AND id = NEW.journal_id)
+    THEN
+        RAISE EXCEPTION 'journal % was written whole before', NEW.journal_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_is_whole';
     END IF;
     RETURN NULL;
 END $$
@@ -89,7 +101,7 @@ CONFIRMED_IS_SETTLED = """
 CREATE FUNCTION standart_check_settled() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (
-        SELECT FROM journals
+        SELECT FROM public.journals
         WHERE user_id = NEW.user_id AND transaction_id = NEW.id AND kind = 'settlement'
     ) THEN
         RAISE EXCEPTION 'confirmed transaction % has no settlement', NEW.id
@@ -103,7 +115,7 @@ ENDING_HAS_EVENT = """
 CREATE FUNCTION standart_check_event() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (
-        SELECT FROM events
+        SELECT FROM public.events
         WHERE user_id = NEW.user_id AND transaction_id = NEW.id
           AND type = 'transaction.' || NEW.status
     ) THEN
