@@ -27,6 +27,7 @@ from standart.errors import NotFound
 from standart.extensions import in_transaction, nudge, on_connection
 from standart.services import (
     audit_service,
+    transaction_list,
     transaction_service,
     user_service,
     webhook_service,
@@ -41,7 +42,7 @@ _OFFERED_NAMES: Final = 100
 
 def newest(session: Session, viewer: Actor, limit: int) -> list[Wire]:
     """Return the newest transactions that ``viewer`` may see, with the names of their users."""
-    rows = transaction_service.list_transactions(session.connection(), viewer, limit=limit)
+    rows = transaction_list.list_transactions(session.connection(), viewer, limit=limit)
     return _with_names(session, [row[0] for row in rows])
 
 
@@ -104,7 +105,7 @@ class Transactions(PanelView):
         rows = []
         # An unknown name or id is in force too: it matches nothing.
         if not wanted and (user or not name):
-            rows = transaction_service.list_transactions(
+            rows = transaction_list.list_transactions(
                 session.connection(),
                 viewer,
                 user_id=user.id if user else None,

@@ -17,7 +17,7 @@ from standart.api.fields import DEFAULT_LIMIT
 from standart.api.restful import Resource
 from standart.errors import Malformed
 from standart.extensions import nudge, on_connection, settings
-from standart.services import key_service, transaction_service
+from standart.services import key_service, transaction_list, transaction_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
@@ -142,7 +142,7 @@ class ListTransactions(Resource):
         def work(connection: Connection) -> Response:
             actor = key_service.authenticate(connection, digest, origin)
             sealer = Sealer(secret, "transactions", actor, asked)
-            rows = transaction_service.list_transactions(
+            rows = transaction_list.list_transactions(
                 connection,
                 actor,
                 user_id=user_id,

@@ -31,7 +31,7 @@ from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import IdConflict, IdempotencyKeyReused, NotFound, NotPending
 from standart.models import Role
-from standart.services import ledger_service, transaction_service, user_service
+from standart.services import ledger_service, transaction_list, transaction_service, user_service
 from standart.services.access import SYSTEM
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.transaction_service import NewTransaction
@@ -324,14 +324,14 @@ class Books(RuleBasedStateMachine):
         assert known.seen != "expired" or body["finished_at"] == body["expires_at"]
 
     def compare_rows(self, connection: Connection) -> None:
-        listed = transaction_service.list_transactions(
+        listed = transaction_list.list_transactions(
             connection, self.admin.actor, limit=len(self.model) + 1
         )
         assert {id_ for _, _, id_ in listed} == set(self.model)
         for body, _, id_ in listed:
             self.compare(id_, json.loads(body))
         for status in TransactionStatus:
-            rows = transaction_service.list_transactions(
+            rows = transaction_list.list_transactions(
                 connection, self.admin.actor, status=status, limit=len(self.model) + 1
             )
             wanted = {id_ for id_, known in self.model.items() if known.seen == status.value}

@@ -16,7 +16,7 @@ from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import InsufficientScope, NotFound, NotPending, Unauthenticated
 from standart.models import Role, Scope
-from standart.services import key_service, transaction_service, user_service
+from standart.services import key_service, transaction_list, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, operator
 from standart.services.idempotency_service import Answer
 from standart.services.transaction_service import NewTransaction
@@ -167,7 +167,7 @@ def test_lists_are_newest_first_and_scoped_to_the_owner(
     theirs = new(engine, other)
 
     def listed(actor: Actor, **filters: Any) -> list[UUID]:
-        return ids(transaction_service.list_transactions(connection, actor, **filters))
+        return ids(transaction_list.list_transactions(connection, actor, **filters))
 
     assert listed(merchant.actor) == mine[::-1]
     assert listed(merchant.actor, user_id=merchant.id) == mine[::-1]
@@ -180,7 +180,7 @@ def test_lists_are_newest_first_and_scoped_to_the_owner(
 def test_a_row_of_a_list_is_what_check_answers(
     connection: Connection, merchant: TestUser, four: dict[str, UUID]
 ) -> None:
-    rows = transaction_service.list_transactions(connection, merchant.actor)
+    rows = transaction_list.list_transactions(connection, merchant.actor)
 
     assert len(rows) == len(four)
     for body, created_at, id_ in rows:
@@ -201,7 +201,7 @@ def test_the_status_filter_sees_overdue_ones_as_expired(
     if swept:
         assert transaction_service.expire_overdue(connection) == 1
 
-    rows = transaction_service.list_transactions(connection, merchant.actor, status=status)
+    rows = transaction_list.list_transactions(connection, merchant.actor, status=status)
 
     assert ids(rows) == [four[status.value]]
     assert json.loads(rows[0][0])["status"] == status.value
@@ -215,7 +215,7 @@ def test_filters_narrow_the_list(
     start, end = (datetime.fromisoformat(each["created_at"]) for each in (plain, named))
 
     def listed(**filters: Any) -> list[str]:
-        rows = transaction_service.list_transactions(connection, merchant.actor, **filters)
+        rows = transaction_list.list_transactions(connection, merchant.actor, **filters)
         return [str(id_) for id_ in ids(rows)]
 
     assert listed(reference="order-1") == [named["id"]]
@@ -230,7 +230,7 @@ def test_filters_narrow_the_list(
 def test_a_list_needs_the_right_to_read(connection: Connection, merchant: TestUser) -> None:
     blind = Actor(merchant.id, merchant.name, Role.REGULAR, frozenset({Scope.WRITE}))
     with pytest.raises(InsufficientScope):
-        transaction_service.list_transactions(connection, blind)
+        transaction_list.list_transactions(connection, blind)
 
 
 def test_pages_over_equal_moments_show_each_row_once(
@@ -246,7 +246,7 @@ def test_pages_over_equal_moments_show_each_row_once(
 
     seen: list[UUID] = []
     after = None
-    while page := transaction_service.list_transactions(
+    while page := transaction_list.list_transactions(
         connection, merchant.actor, after=after, limit=2
     ):
         seen += ids(page)

@@ -1,0 +1,73 @@
+"""Lists of transactions: keyset paging over (created_at, id), never an OFFSET."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from standart.models import Scope
+from standart.services.access import Actor
+from standart.services.transaction_sql import read_many
+from standart.states import TransactionStatus
+
+# As readers see it: an overdue pending one is expired, swept or not.
+_STATUS_CONDITIONS = {
+    TransactionStatus.PENDING: "t.status = 'pending' AND t.expires_at > clock.now",
+    TransactionStatus.CONFIRMED: "t.status = 'confirmed'",
+    TransactionStatus.CANCELED: "t.status = 'canceled'",
+    TransactionStatus.EXPIRED: "(t.status = 'expired'"
+    " OR t.status = 'pending' AND t.expires_at <= clock.now)",
+}
+
+
+def list_transactions(
+    connection: Connection,
+    actor: Actor,
+    *,
+    user_id: UUID | None = None,
+    status: TransactionStatus | None = None,
+    reference: str | None = None,
+    currency: str | None = None,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int = 20,
+) -> list[tuple[str, datetime, UUID]]:
+    """Return (wire JSON, created_at, id) of transactions, newest first by (created_at, id).
+
+    ``created_from`` is inclusive, ``created_to`` exclusive; ``after`` is the (created_at,
+    id) of the last row already seen. A regular actor sees its own rows, whatever it asks.
+    """
+    actor.require(Scope.READ)
+    parameters: dict[str, Any] = {"limit": limit}
+    conditions: list[str] = []
+
+    def add(condition: str, **values: object) -> None:
+        conditions.append(condition)
+        parameters.update(values)
+
+    if not actor.is_admin:
+        add("t.user_id = :owner_id", owner_id=actor.user_id)
+    if user_id is not None:
+        add("t.user_id = :user_id", user_id=user_id)
+    if status is not None:
+        conditions.append(_STATUS_CONDITIONS[status])
+    if reference is not None:
+        add("t.reference = :reference", reference=reference)
+    if currency is not None:
+        add("t.currency = :currency", currency=currency)
+    if created_from is not None:
+        add("t.created_at >= :created_from", created_from=created_from)
+    if created_to is not None:
+        add("t.created_at < :created_to", created_to=created_to)
+    if after is not None:
+        add(
+            "(t.created_at, t.id) < (:after_at, :after_id)",
+            after_at=after[0],
+            after_id=after[1],
+        )
+    rows = connection.execute(read_many(conditions), parameters)
+    return [(row.body, row.created_at, row.id) for row in rows]
