@@ -124,7 +124,7 @@ class Load:
     merchant: Client
     operator: Client | None
     log: ClientLog
-    seed: int
+    seed: int | str
     threads: int = 4
     _stop: threading.Event = field(default_factory=threading.Event)
     _failures: list[BaseException] = field(default_factory=list)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from standart import migrations
 from standart.db import make_engine
@@ -45,9 +46,23 @@ class Database:
         own = make_engine(self.server.superuser_url, pool_size=1)
         query = text("SELECT pid FROM pg_stat_activity WHERE usename = 'standart_app' LIMIT 1")
         with own.connect() as connection:
-            pid = connection.execute(query).scalar_one()
-            os.kill(pid, signal.SIGKILL)
+            os.kill(connection.execute(query).scalar_one(), signal.SIGKILL)
+            until(lambda: not answers(connection), "the crash ends all sessions")
+            connection.invalidate()
+        until(lambda: answers(own), "the server has recovered")
         own.dispose()
+
+
+def answers(server: Connection | Engine) -> bool:
+    """Whether a session, or a new one of an engine, can be used."""
+    try:
+        if isinstance(server, Engine):
+            server.connect().close()
+        else:
+            server.execute(text("SELECT 1"))
+    except DBAPIError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +116,7 @@ def test_clients_hear_a_success_or_to_wait_and_nothing_acknowledged_is_lost(
     api = parts.serve(workers=2)
     parts.worker("--beat")
     log = ClientLog()
-    load = Load(api.client(shop), api.client(operator), log, seed=16)
+    load = Load(api.client(shop), api.client(operator), log, seed=f"{fault.__name__}-16")
     with load.running():
         for _ in range(FAULTS_IN_A_RUN):
             load.has_acknowledged(20)
@@ -109,7 +124,9 @@ def test_clients_hear_a_success_or_to_wait_and_nothing_acknowledged_is_lost(
         load.has_acknowledged(20)
     assert not log.unknown, "the API answers, whatever happens behind it"
     after = ClientLog()
-    with Load(api.client(shop), api.client(operator), after, seed=17).running() as load:
+    with Load(
+        api.client(shop), api.client(operator), after, f"{fault.__name__}-17"
+    ).running() as load:
         load.has_acknowledged(20)
     assert not after.refused, "all is well afterwards"
     books.dispose()

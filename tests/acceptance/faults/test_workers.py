@@ -134,6 +134,8 @@ def test_without_beat_overdue_ones_read_as_expired_and_are_swept_once_it_is_back
 ) -> None:
     client = make_app().test_client()
     parts.worker()
+    swept_at_start = "heartbeats WHERE name = 'sweep'"
+    until(lambda: count(engine, swept_at_start), "the sweep of a worker's start")
     ids = [builders.make_transaction(engine, shop)["id"] for _ in range(5)]
     for each in ids:
         builders.overdue(superuser, each)
