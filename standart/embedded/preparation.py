@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from standart import migrations
 from standart.config import Settings
 from standart.db import make_engine, transaction
+from standart.embedded.demo import add_examples
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError, DomainError, NameTaken
 from standart.models import Role, User
@@ -61,7 +62,7 @@ def unreachable(error: DBAPIError) -> ConfigurationError:
     reason = str(error.orig or error).strip().splitlines()
     return ConfigurationError(
         "DATABASE_URL",
-        f"the database cannot be used ({reason[-1].strip() if reason else 'no reason given'})",
+        f"the database cannot be used ({reason[0].strip() if reason else 'no reason given'})",
         "Is the server (or `standart up`) running, and are host, port, name and password right?",
     )
 
@@ -98,24 +99,32 @@ def make_first_users(engine: Engine, keyring: Keyring, settings: Settings) -> Fi
     return FirstUsers(ADMIN, password, MERCHANT, api_key)
 
 
-def main() -> int:
-    """Prepare the database that the environment names; return the exit code."""
+def main(webhook_url: str | None = None) -> int:
+    """Prepare the database that the environment names; return the exit code.
+
+    With ``webhook_url`` the demo merchant gets examples and has its webhooks sent there.
+    """
     try:
         settings = Settings.from_env()
         keyring = Keyring.parse(settings.encryption_keys)
         migrate(settings)
         engine = make_engine(settings.database_url, pool_size=1)
         first = make_first_users(engine, keyring, settings)
+        secret = add_examples(engine, keyring, MERCHANT, webhook_url) if webhook_url else None
         engine.dispose()
     except OperationalError as error:
         sys.stderr.write(f"{unreachable(error).detail}\n")
         return 1
+    except LookupError:
+        sys.stderr.write(f"--demo needs an admin and a merchant called {MERCHANT}; create them\n")
+        return 1
     except DomainError as error:
         sys.stderr.write(f"{error.detail}\n")
         return 2 if isinstance(error, ConfigurationError) else 1
-    json.dump({"first_users": asdict(first) if first else None}, sys.stdout)
+    answer = {"first_users": asdict(first) if first else None, "webhook_secret": secret}
+    json.dump(answer, sys.stdout)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

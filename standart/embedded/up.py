@@ -12,14 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from standart.embedded import postgres, valkey
+from standart.embedded import postgres, receiver, valkey
 from standart.embedded.data_dir import (
     VARIABLE,
     AlreadyRunning,
@@ -30,7 +29,8 @@ from standart.embedded.data_dir import (
     text_of,
     tree_secrets,
 )
-from standart.embedded.process import EngineError, end_predecessors, launch
+from standart.embedded.private_files import read_pairs, write_pairs
+from standart.embedded.process import EngineError, end_predecessors, launch, loopback_port
 from standart.embedded.supervisor import (
     ENGINE_STAGE,
     SERVICE_STAGE,
@@ -38,6 +38,7 @@ from standart.embedded.supervisor import (
     StopRequested,
     Supervisor,
 )
+from standart.embedded.terminal import bracketed, introduce, say, step
 from standart.errors import ConfigurationError
 from standart.observability import configure_logging
 
@@ -51,6 +52,8 @@ SERVICE_STEPS = ((signal.SIGTERM, 20.0),)
 PREDECESSOR_STEPS = ((0.0, signal.SIGTERM), (5.0, signal.SIGKILL))
 
 READY_SECONDS = 90.0
+HOSTS = "STANDART_TRUSTED_HOSTS"
+NETWORKS = "STANDART_WEBHOOK_ALLOWED_NETWORKS"
 LOOPBACK_HOSTS = "localhost,127.0.0.1,::1"
 
 
@@ -84,7 +87,7 @@ def up(options: Options, environ: Mapping[str, str]) -> int:
         with held(options.data_dir) as root:
             _run(options, root, dict(environ))
     except StopRequested:
-        _say("stopped")
+        say("stopped")
         return 0
     except Refused as error:
         return _fail(str(error), error.code)
@@ -101,19 +104,23 @@ def _run(options: Options, root: Path, environ: dict[str, str]) -> None:
     with Supervisor(log.warning) as tree:
         end_predecessors(lambda: _marked(root), PREDECESSOR_STEPS)
         port = _free_port(options.host, options.port)
-        url = f"http://{_bracketed(options.host)}:{port}"
+        url = f"http://{bracketed(options.host)}:{port}"
         environ |= {VARIABLE: str(root), TREE_MARK: str(root)}
         environ |= tree_secrets(root, environ)
-        environ["STANDART_TRUSTED_HOSTS"] = _trusted_hosts(options.host, environ)
+        environ[HOSTS] = _trusted_hosts(options.host, environ)
+        environ.pop(f"{HOSTS}_FILE", None)
+        receiver_port = _receiver_port(root, environ) if options.demo else 0
         _start_engines(tree, root, environ)
         publish(root, environ)
-        with _step("schema and first users"):
-            prepared = _prepare(environ)
-        _introduce(url, prepared)
+        with step("schema and first users"):
+            prepared = _prepare(environ, receiver_port)
+        introduce(url, prepared)
+        if receiver_port:
+            tree.start(_receiver(receiver_port, prepared["webhook_secret"], environ))
         for program in _services(options, port, environ):
             tree.start(program)
         _wait_until_ready(tree, options.host, port)
-        _say(f"ready {url}")
+        say(f"ready {url}")
         tree.run()
 
 
@@ -143,13 +150,13 @@ def _free_port(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except OSError as error:
         raise Refused(
-            f"cannot listen on {_bracketed(host)}:{port} ({error.strerror}); "
+            f"cannot listen on {bracketed(host)}:{port} ({error.strerror}); "
             "choose another port with --port, or another address with --host"
         ) from None
 
 
 def _trusted_hosts(host: str, environ: Mapping[str, str]) -> str:
-    known = text_of(environ, "STANDART_TRUSTED_HOSTS") or LOOPBACK_HOSTS
+    known = text_of(environ, HOSTS) or LOOPBACK_HOSTS
     return ",".join(dict.fromkeys([*known.split(","), host]))
 
 
@@ -171,10 +178,10 @@ def _start_engines(tree: Supervisor, root: Path, environ: dict[str, str]) -> Non
         return server.process
 
     if not given(environ, "DATABASE_URL"):
-        with _step("PostgreSQL"):
+        with step("PostgreSQL"):
             tree.start(Program("PostgreSQL", start_database, ENGINE_STAGE, postgres.STOP_STEPS))
     if not given(environ, "REDIS_URL"):
-        with _step("Valkey"):
+        with step("Valkey"):
             tree.start(Program("Valkey", start_broker, ENGINE_STAGE, valkey.STOP_STEPS))
 
 
@@ -188,13 +195,42 @@ def _keep_urls(
     environ.update(urls)
 
 
-def _prepare(environ: Mapping[str, str]) -> dict[str, Any]:
+def _receiver_port(root: Path, environ: dict[str, str]) -> int:
+    """Choose where the examples' webhooks go, the same place at every start if it is free.
+
+    The worker may reach the loopback then.
+    """
+    path = root / "demo"
+    port = loopback_port(int(read_pairs(path).get("port", "0")))
+    write_pairs(path, {"port": str(port)})
+    allowed = text_of(environ, NETWORKS)
+    environ.pop(f"{NETWORKS}_FILE", None)
+    environ[NETWORKS] = f"{allowed},127.0.0.0/8" if allowed else "127.0.0.0/8"
+    return port
+
+
+def _receiver(port: int, secret: str, environ: Mapping[str, str]) -> Program:
+    command = [sys.executable, "-P", "-m", "standart.embedded.receiver", str(port)]
+    own = {**environ, receiver.SECRET_VARIABLE: secret}
+    return Program(
+        "webhook receiver",
+        lambda: launch(command, death_signal=signal.SIGTERM, environment=own),
+        SERVICE_STAGE,
+        SERVICE_STEPS,
+    )
+
+
+def _prepare(environ: Mapping[str, str], receiver_port: int) -> dict[str, Any]:
     """Migrate and create what the first start needs, in a process of its own.
+
+    With a ``receiver_port`` it adds the examples too.
 
     Raises:
         Refused: with the one line that it says.
     """
     command = [sys.executable, "-P", "-m", "standart.embedded.preparation"]
+    if receiver_port:
+        command.append(f"http://127.0.0.1:{receiver_port}/")
     done = subprocess.run(  # noqa: S603 - our own program, no shell
         command,
         env=dict(environ),
@@ -209,24 +245,6 @@ def _prepare(environ: Mapping[str, str]) -> dict[str, Any]:
         raise Refused(reason[-1], 2 if done.returncode == 2 else 1)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-def _introduce(url: str, prepared: Mapping[str, Any]) -> None:
-    """Show where everything is, and once the secrets of a first start."""
-    first = prepared["first_users"]
-    _say("")
-    _say(f"  panel     {url}/admin/")
-    _say(f"  API       {url}/apidocs/")
-    if first:
-        _say(f"  login     {first['admin']}  password {first['password']}")
-        _say(f"  API key   {first['api_key']}  (merchant {first['merchant']})")
-        _say("")
-        _say("  Password and key are shown this once. Try:")
-        _say("")
-        _say(f"  curl -X POST {url}/create_transaction \\")
-        _say(f"    -H 'Authorization: Bearer {first['api_key']}' \\")
-        _say("    -H 'Content-Type: application/json' -d '{\"amount\": \"100.00\"}'")
-    _say("")
 
 
 def _services(options: Options, port: int, environ: Mapping[str, str]) -> Iterator[Program]:
@@ -267,40 +285,14 @@ def _wait_until_ready(tree: Supervisor, host: str, port: int) -> None:
         finally:
             connection.close()
 
-    with _step("API and worker"):
-        tree.wait_for(ready)
-
-
-@contextmanager
-def _step(name: str) -> Iterator[None]:
-    """Show that something takes its time, and how long it took."""
-    started = time.monotonic()
-    _write(f"  {name} ... ")
-    try:
-        yield
-    except BaseException:
-        _write("\n")
-        raise
-    _write(f"{time.monotonic() - started:.1f} s\n")
-
-
-def _say(line: str) -> None:
-    _write(f"{line}\n")
-
-
-def _write(text: str) -> None:
-    with suppress(BrokenPipeError):  # the tree goes on when nobody reads any more
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    # No time stands behind this one: what the children log comes in between.
+    say("  API and worker ...")
+    tree.wait_for(ready)
 
 
 def _fail(message: str, code: int) -> int:
     sys.stderr.write(f"standart up: {message}\n")
     return code
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 if __name__ == "__main__":

@@ -48,11 +48,13 @@ def user_namespaces_work() -> bool:
 class Up:
     """A running `standart up` and everything it says."""
 
-    def __init__(self, data_dir: Path, *prefix: str, **environment: str) -> None:
+    def __init__(
+        self, data_dir: Path, *prefix: str, options: tuple[str, ...] = (), **environment: str
+    ) -> None:
         self.data_dir = data_dir
         self.text = ""
         self.process = subprocess.Popen(
-            [*prefix, *STANDART, "up", "--port", "0", "--data-dir", str(data_dir)],
+            [*prefix, *STANDART, "up", "--port", "0", "--data-dir", str(data_dir), *options],
             env=clean_environment(**environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -144,8 +146,8 @@ Start = Callable[..., Up]
 def start(folder: Path) -> Iterator[Start]:
     made: list[Up] = []
 
-    def start(*prefix: str, **environment: str) -> Up:
-        made.append(Up(folder / "data", *prefix, **environment))
+    def start(*prefix: str, **more: Any) -> Up:
+        made.append(Up(folder / "data", *prefix, **more))
         return made[-1]
 
     yield start
@@ -383,3 +385,33 @@ def test_servers_of_ones_own_are_used(start: Start, settings: Settings, engine: 
     with engine.connect() as connection:
         count = cast("int", connection.exec_driver_sql("SELECT count(*) FROM users").scalar())
     assert count == 2
+
+
+def test_the_demo_has_all_states_and_its_webhooks_arrive_signed(start: Start) -> None:
+    up = start(options=("--demo",)).ready()
+    deadline = time.monotonic() + 90
+    states: dict[str, int] = {}
+    while not states.get("expired") or received(up) < 300 - states["pending"]:
+        assert time.monotonic() < deadline, (states, received(up))
+        time.sleep(0.5)
+        states = dict.fromkeys(("pending", "confirmed", "canceled", "expired"), 0)
+        path = "/transactions?limit=100"
+        while path:
+            page = up.call(path, key=up.key)
+            for each in page["data"]:
+                states[each["status"]] += 1
+            path = page["next_cursor"] and f"/transactions?limit=100&cursor={page['next_cursor']}"
+    assert sum(states.values()) == 300
+    assert all(states.values())
+    assert "wrong signature" not in up.text
+    assert up.stop() == 0
+
+    again = start(options=("--demo",)).ready()
+    assert again.call("/balance", key=up.key)["balances"][0]["balance"] != "0.00"
+    listed = again.command("list-users").stdout
+    assert listed.count("\n") == 3
+
+
+def received(up: Up) -> int:
+    """How many different transactions the receiver has heard of."""
+    return len(set(re.findall(r"received transaction\.\w+ of (\S+), signature right", up.text)))
