@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format bench bench-quick lock translations screenshots clean
+.PHONY: help run test test-slow lint format bench-quick lock translations clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,12 @@ lint: $(VENV)/.dev ## Check style, types, layers, migrations and generated files
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix --quiet .
 	$(BIN)/ruff format --quiet .
+
+translations: $(VENV)/.dev ## Collect the panel's words and compile the catalogues
+	@mkdir -p build
+	$(BIN)/pybabel -q extract -F standart/translations/babel.cfg --no-location -k lazy_gettext -o build/messages.pot standart/admin
+	$(BIN)/pybabel -q update --no-fuzzy-matching -i build/messages.pot -d standart/translations
+	$(BIN)/pybabel -q compile -d standart/translations
 
 bench-quick: $(VENV)/.dev ## Measure create beside a naive service and the bare database
 	$(BIN)/python -m benchmarks.quick $(ARGS)

@@ -27,6 +27,9 @@ from standart.services.session_service import Visitor
 
 SESSION_COOKIE: Final = "standart_session"
 
+# What a script fetches by itself shows nobody's presence.
+RENEWED_BY_SCRIPT: Final = frozenset({f"{ROOT}/live"})
+
 _YEAR_SECONDS: Final = 31_536_000
 
 # Where a login may lead: a path of the panel, printable ASCII, no backslash (browsers read
@@ -70,6 +73,7 @@ def load_user(incoming: Request) -> PanelUser | None:
             token,
             idle_seconds=configured.session_idle_seconds,
             lifetime_seconds=configured.session_lifetime_seconds,
+            touch=incoming.path not in RENEWED_BY_SCRIPT,
         )
     )
     return None if found is None else PanelUser(found)

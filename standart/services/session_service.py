@@ -39,7 +39,7 @@ _RESUME = text(
     touched AS (
         UPDATE panel_sessions s SET last_seen_at = clock_timestamp()
         FROM live
-        WHERE s.digest = live.digest
+        WHERE s.digest = live.digest AND :touch
           AND live.last_seen_at < clock_timestamp() - interval '1 minute'
     )
     SELECT id, name, role FROM live
@@ -62,12 +62,26 @@ def open_session(session: Session, user: User, *, ip: str | None, user_agent: st
 
 
 def resume(
-    connection: Connection, token: str, *, idle_seconds: int, lifetime_seconds: int
+    connection: Connection,
+    token: str,
+    *,
+    idle_seconds: int,
+    lifetime_seconds: int,
+    touch: bool = True,
 ) -> Visitor | None:
-    """Return who is behind a token, ``None`` when the login has ended for whatever reason."""
+    """Return who is behind a token, ``None`` when the login has ended for whatever reason.
+
+    Without ``touch`` the request is no sign of life: a page that renews itself must not
+    keep somebody logged in who has left.
+    """
     row = connection.execute(
         _RESUME,
-        {"digest": _digest(token), "idle": idle_seconds, "lifetime": lifetime_seconds},
+        {
+            "digest": _digest(token),
+            "idle": idle_seconds,
+            "lifetime": lifetime_seconds,
+            "touch": touch,
+        },
     ).one_or_none()
     return None if row is None else Visitor(row.id, row.name, Role(row.role), token)
 

@@ -264,6 +264,8 @@ def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
         Unauthenticated: unknown name, wrong password, no password or deactivated, all in
             the same words and time.
     """
+    # Tries from one address go one by one: counted at the same time, each would be the first.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"login {ip}", 0))))
     if _failures(session, name, ip):
         raise TooManyRequests(
             "Too many failed logins; try again later.",

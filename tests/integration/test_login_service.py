@@ -18,6 +18,7 @@ from standart.services import session_service, user_service
 from standart.services.access import SYSTEM
 from standart.services.session_service import Visitor
 from tests.builders import PASSWORD, TestUser, make_user, row_counts
+from tests.integration.concurrency import together
 
 IDLE, LIFETIME = 900, 43_200
 HERE = "192.0.2.1"
@@ -136,6 +137,19 @@ def test_ten_failures_close_the_door_for_this_name_from_this_address(
     assert log_in(session, admin.name).id == admin.id
 
 
+def test_tries_at_the_same_time_count_like_tries_in_a_row(
+    engine: Engine, merchant: TestUser
+) -> None:
+    def guess() -> User:
+        with Session(engine) as own:
+            return log_in(own, merchant.name, "a wrong password")
+
+    refusals = [type(refusal) for refusal in together([guess] * 16)]
+
+    assert refusals.count(Unauthenticated) == user_service.FAILURES_PER_NAME
+    assert refusals.count(TooManyRequests) == 16 - user_service.FAILURES_PER_NAME
+
+
 def test_a_success_forgets_the_failures_of_the_name(session: Session, merchant: TestUser) -> None:
     for _ in range(2):
         fail(session, merchant.name, times=user_service.FAILURES_PER_NAME - 1)
@@ -243,6 +257,21 @@ def test_a_page_view_writes_at_most_once_a_minute(
     age(superuser, "panel_sessions", "last_seen_at", "61 seconds")
     resume(connection, token)
     assert connection.scalar(seen) >= first
+
+
+def test_a_page_that_renews_itself_keeps_nobody_logged_in(
+    session: Session, connection: Connection, superuser: Engine, merchant: TestUser
+) -> None:
+    token = open_for(session, merchant)
+    age(superuser, "panel_sessions", "last_seen_at", "10 minutes")
+
+    seen = session_service.resume(
+        connection, token, idle_seconds=IDLE, lifetime_seconds=LIFETIME, touch=False
+    )
+
+    assert seen is not None
+    age(superuser, "panel_sessions", "last_seen_at", "6 minutes")
+    assert resume(connection, token) is None
 
 
 def test_the_longest_login_ends_and_is_forgotten(
