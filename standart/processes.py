@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -53,13 +54,18 @@ CHATTY = (
 )
 def serve(host: str, port: int, workers: int) -> None:
     """Serve API and panel over HTTP."""
+    from standart.config import Settings
+
     with _one_line_errors():
-        settings = _settings()
+        settings = Settings.from_env()
         _add_trusted_host(host, settings)
         options = serving.Options(host, port, workers, settings.log_format, settings.log_level)
         if settings.metrics_port is None:
             serving.become(options)
+        # This process has a thread of its own then, which no forked worker must inherit half.
+        multiprocessing.set_start_method("spawn")
         with _metrics(settings.metrics_port, settings):
+            _set_up_logging(settings)
             serving.run(options)
 
 
@@ -114,13 +120,18 @@ def deliver() -> None:
 
 def _settings() -> Settings:
     from standart.config import Settings
-    from standart.observability import configure_logging
 
     settings = Settings.from_env()
+    _set_up_logging(settings)
+    return settings
+
+
+def _set_up_logging(settings: Settings) -> None:
+    from standart.observability import configure_logging
+
     configure_logging(settings.log_format, settings.log_level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    return settings
 
 
 @contextmanager
@@ -144,10 +155,11 @@ def _add_trusted_host(host: str, settings: Settings) -> None:
 @contextmanager
 def _metrics(port: int, settings: Settings) -> Iterator[None]:
     """Serve the metrics of all processes of this server while the block runs."""
-    from standart.observability import start_metrics_server
-
     with tempfile.TemporaryDirectory(prefix="standart-metrics-") as folder:
+        # Read by the library when it is loaded, so nothing may load it before this line.
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
+        from standart.observability import start_metrics_server
+
         server = start_metrics_server(port, [_lags(settings)])
         try:
             yield

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from sqlalchemy import Engine
 from standart import migrations
 from standart.config import Settings
 from standart.embedded import preparation
+from standart.embedded.process import loopback_port
 
 STANDART = (sys.executable, "-m", "standart")
 AS_ROOT = os.geteuid() == 0
@@ -410,6 +412,27 @@ def test_the_demo_has_all_states_and_its_webhooks_arrive_signed(start: Start) ->
     assert again.call("/balance", key=up.key)["balances"][0]["balance"] != "0.00"
     listed = again.command("list-users").stdout
     assert listed.count("\n") == 3
+
+
+def test_metrics_have_a_port_of_their_own(start: Start) -> None:
+    port = loopback_port()
+    up = start(STANDART_METRICS_PORT=str(port)).ready()
+    up.call("/create_transaction", {"amount": "1.00"}, up.key)
+    deadline = time.monotonic() + 30
+    wanted = (
+        r'^standart_http_requests_total{.*route="/create_transaction".*} 1.0$',
+        r"^standart_sweep_age_seconds \d",
+        r"^standart_webhook_lag_seconds 0.0$",
+    )
+    while True:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        if all(re.search(pattern, text, re.MULTILINE) for pattern in wanted):
+            break
+        assert time.monotonic() < deadline, text
+        time.sleep(0.2)
+    with pytest.raises(urllib.error.HTTPError):
+        up.call("/metrics")
 
 
 def received(up: Up) -> int:
