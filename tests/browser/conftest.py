@@ -47,7 +47,9 @@ class _Quiet(WSGIRequestHandler):
         """Say nothing: what fails is seen in the page."""
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while it lives, Playwright's event loop runs in this thread, and the
+# tests of other modules could run none of their own.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     found = os.environ.get("STANDART_TEST_CHROMIUM") or next(
         filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
