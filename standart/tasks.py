@@ -94,15 +94,32 @@ def deliver_batch(batch: int = DELIVERY_BATCH) -> int:
         claimed = webhook_service.claim_due(connection, ring, batch=batch)
     if not claimed:
         return 0
+    ready = [each for each in claimed if not each.problem]
     attempts = sender.send_all(
-        [sender.Delivery(url=each.url, headers=each.headers(), body=each.body) for each in claimed],
+        [sender.Delivery(url=each.url, headers=each.headers(), body=each.body) for each in ready],
         url_rules(),
     )
-    results = [
-        (delivery, _result(attempt)) for delivery, attempt in zip(claimed, attempts, strict=True)
+    results = [(each, _unsigned(each)) for each in claimed if each.problem]
+    results += [
+        (delivery, _result(attempt)) for delivery, attempt in zip(ready, attempts, strict=True)
     ]
     _record(results)
     return len(claimed)
+
+
+def _unsigned(delivery: ClaimedDelivery) -> AttemptResult:
+    """Return the failure of a delivery that cannot be signed; it is tried again as any other.
+
+    The operator reads the reason in the log; the merchant, who sees the attempt, only the fact.
+    """
+    log.error("webhooks of user %s cannot be signed: %s", delivery.user_id, delivery.problem)
+    return AttemptResult(
+        outcome="unsigned",
+        status_code=None,
+        excerpt="",
+        error="the message could not be signed; the operator's log says why",
+        duration_ms=0,
+    )
 
 
 def _result(attempt: sender.Attempt) -> AttemptResult:

@@ -14,12 +14,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from standart import __version__
 from standart.clock import new_id, timestamp
 from standart.encryption import Keyring
-from standart.errors import NotFound
+from standart.errors import ConfigurationError, NotFound
 from standart.models import Scope
 from standart.services import user_service
 from standart.services.access import Actor
@@ -45,6 +45,8 @@ class ClaimedDelivery:
     url: str
     body: bytes
     secrets: tuple[str, ...]
+    problem: str = ""
+    """Why it cannot be signed and so not be sent; empty for nearly all."""
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a try now, signed by Standard Webhooks."""
@@ -96,13 +98,16 @@ _CLAIM = text(
           AND u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL
         RETURNING d.user_id, d.id, d.event_id, d.attempt_count
     )
-    SELECT l.user_id, l.id, l.event_id, l.attempt_count, u.webhook_url AS url, v.payload,
+    SELECT seen.due, l.user_id, l.id, l.event_id, l.attempt_count, u.webhook_url AS url, v.payload,
         u.webhook_secret AS secret,
         CASE WHEN u.previous_secret_until > clock_timestamp()
             THEN u.previous_webhook_secret END AS previous_secret
-    FROM leased l
-    JOIN users u ON u.id = l.user_id
-    JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id
+    FROM (SELECT count(*) AS due FROM due) AS seen
+    LEFT JOIN (
+        leased l
+        JOIN users u ON u.id = l.user_id
+        JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id
+    ) ON true
     """
 )
 
@@ -167,26 +172,41 @@ _LAG = text(
 def claim_due(
     connection: Connection, keyring: Keyring, *, batch: int = 50
 ) -> list[ClaimedDelivery]:
-    """Lease up to ``batch`` due deliveries for ``LEASE_SECONDS``; nobody else gets them."""
+    """Lease up to ``batch`` due deliveries for ``LEASE_SECONDS``; nobody else gets them.
+
+    None means that none is due: batches of which nothing can be called, since their
+    receivers have been stopped or removed, are gone past. A delivery whose merchant's secret
+    does not open has a ``problem`` instead of secrets, and holds up nobody else's.
+    """
     lease = new_id()
-    rows = connection.execute(
-        _CLAIM, {"batch": batch, "lease": lease, "lease_seconds": LEASE_SECONDS}
-    ).all()
-    return [
-        ClaimedDelivery(
-            user_id=row.user_id,
-            id=row.id,
-            event_id=row.event_id,
-            lease=lease,
-            attempt=row.attempt_count,
-            url=row.url,
-            body=row.payload.encode(),
-            secrets=tuple(
-                user_service.webhook_secrets(keyring, row.user_id, row.secret, row.previous_secret)
-            ),
+    parameters = {"batch": batch, "lease": lease, "lease_seconds": LEASE_SECONDS}
+    while True:
+        rows = connection.execute(_CLAIM, parameters).all()
+        claimed = [_claimed(row, lease, keyring) for row in rows if row.id is not None]
+        if claimed or rows[0].due < batch:
+            return claimed
+
+
+def _claimed(row: Row[Any], lease: UUID, keyring: Keyring) -> ClaimedDelivery:
+    secrets: list[str] = []
+    problem = ""
+    try:
+        secrets = user_service.webhook_secrets(
+            keyring, row.user_id, row.secret, row.previous_secret
         )
-        for row in rows
-    ]
+    except ConfigurationError as error:
+        problem = error.detail
+    return ClaimedDelivery(
+        user_id=row.user_id,
+        id=row.id,
+        event_id=row.event_id,
+        lease=lease,
+        attempt=row.attempt_count,
+        url=row.url,
+        body=row.payload.encode(),
+        secrets=tuple(secrets),
+        problem=problem,
+    )
 
 
 def record_attempts(

@@ -1,0 +1,88 @@
+"""The tasks of the worker: one odd row holds up nobody else's work."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, Engine, text
+
+from standart import tasks
+from standart.encryption import Keyring
+from standart.services import transaction_service
+from tests.builders import ORIGIN, TestUser, make_transaction, make_user
+
+# Nothing listens there: each try ends at once, as a failure that is written down.
+NOBODY = "http://127.0.0.1:9/"
+
+
+@pytest.fixture
+def shop(engine: Engine, keyring: Keyring) -> Callable[[], TestUser]:
+    return lambda: make_user(engine, keyring, webhook_url=NOBODY)
+
+
+@pytest.fixture
+def end(connection: Connection, engine: Engine) -> Callable[[TestUser], None]:
+    """End a transaction of a merchant, so that a webhook is due."""
+
+    def end(owner: TestUser) -> None:
+        made = make_transaction(engine, owner)
+        transaction_service.cancel(connection, owner.digest, ORIGIN, UUID(made["id"]))
+
+    return end
+
+
+def outcomes(connection: Connection, user: TestUser) -> list[str]:
+    query = text("SELECT outcome FROM attempts WHERE user_id = :id")
+    return list(connection.scalars(query, {"id": user.id}))
+
+
+def test_a_secret_that_does_not_open_holds_up_no_other_merchant(
+    app: Flask,
+    shop: Callable[[], TestUser],
+    end: Callable[[TestUser], None],
+    connection: Connection,
+    superuser: Engine,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken, sound = shop(), shop()
+    end(broken)
+    end(sound)
+    with superuser.begin() as all_powerful:
+        all_powerful.execute(
+            text("UPDATE users SET webhook_secret = 'damaged' WHERE id = :id"), {"id": broken.id}
+        )
+
+    with app.app_context(), caplog.at_level(logging.ERROR):
+        assert tasks.deliver_batch() == 2
+
+    assert outcomes(connection, sound) == ["refused"]
+    assert outcomes(connection, broken) == ["unsigned"]
+    assert str(broken.id) in caplog.text
+    states = connection.execute(text("SELECT state, lease FROM deliveries")).all()
+    assert [tuple(row) for row in states] == [("waiting", None)] * 2
+
+
+def test_a_stopped_receivers_pile_holds_up_no_other_merchant(
+    app: Flask,
+    shop: Callable[[], TestUser],
+    end: Callable[[TestUser], None],
+    connection: Connection,
+) -> None:
+    stopped, sound = shop(), shop()
+    for _ in range(5):
+        end(stopped)
+    end(sound)
+    connection.execute(
+        text("UPDATE users SET webhook_stopped_at = clock_timestamp() WHERE id = :id"),
+        {"id": stopped.id},
+    )
+
+    with app.app_context():
+        assert tasks.deliver_batch(batch=2) == 1
+
+    assert outcomes(connection, sound) == ["refused"]
+    assert outcomes(connection, stopped) == []
