@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from sqlalchemy import DateTime, Engine, Enum, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import Connection
@@ -41,8 +43,17 @@ _TRANSIENT_CLASSES = ("08", "53", "57")
 _TRANSIENT_STATES = frozenset({"25006", "40001", "40P01", "55P03", "58030"})
 
 
+# Seconds; the server's own limit for a statement, and how long a caller waits for any answer.
+# The first does not run while a commit waits for a lost standby, or while the server itself
+# stands still; its kernel then goes on to answer for it, so that keepalives notice nothing.
+STATEMENT_SECONDS = 30
+SILENCE_SECONDS = 35
+
 # Marks an engine whose connections need no switch to autocommit mode.
 _AUTOCOMMITS = "standart_autocommits"
+
+
+Result = TypeVar("Result")
 
 
 class Base(DeclarativeBase):
@@ -105,8 +116,8 @@ def engine_options(pool_size: int = 8) -> dict[str, Any]:
             "keepalives_count": 3,
             "tcp_user_timeout": 8000,
             "application_name": "standart",
-            "options": "-c timezone=UTC -c statement_timeout=30s -c lock_timeout=5s"
-            " -c idle_in_transaction_session_timeout=30s",
+            "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s"
+            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
         },
     }
 
@@ -131,7 +142,47 @@ def make_autocommit_engine(url: str, pool_size: int = 8) -> Engine:
         **engine_options(pool_size),
     )
     watch(engine)
+    limit_silence(engine)
     return engine
+
+
+class _ImpatientConnection(psycopg.Connection[Any]):
+    """A connection that is given up when the server says nothing for ``SILENCE_SECONDS``."""
+
+    def wait(
+        self, gen: PQGen[Result], interval: float = 0.1, timeout: float | None = None
+    ) -> Result:
+        """Wait for the server as the driver does, but not for ever.
+
+        Raises:
+            OperationalError: it has not answered; nobody knows whether it will have done
+                what it was asked, and the connection is closed.
+        """
+        if timeout is not None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, SILENCE_SECONDS)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()
+            raise
+
+
+def limit_silence(engine: Engine) -> None:
+    """Let no statement of ``engine`` wait longer than ``SILENCE_SECONDS`` for its answer.
+
+    Not for migrations and proofs of the books, which may rightly take longer.
+    """
+    event.listen(engine, "do_connect", _connect_impatiently)
+
+
+def _connect_impatiently(
+    dialect: Dialect,
+    record: ConnectionPoolEntry,
+    positional: tuple[Any, ...],
+    parameters: dict[str, Any],
+) -> DBAPIConnection:
+    return cast("DBAPIConnection", _ImpatientConnection.connect(*positional, **parameters))
 
 
 def watch(engine: Engine) -> None:
@@ -226,13 +277,18 @@ class HotStatement:
 
 
 def _wrapped(connection: Connection, sql: str, error: psycopg.Error) -> Exception:
-    """Return a driver's error as SQLAlchemy's; drop the connection if it is dead."""
+    """Return a driver's error as SQLAlchemy's; drop the connection if it is dead.
+
+    What ends one session ends all that are as old, as a rule: the pool makes new ones.
+    """
     dialect = connection.dialect
     raw = connection.connection
     dead = sqlstate(error) in _DEAD_SESSION_STATES or dialect.is_disconnect(
         cast("Any", error), raw.dbapi_connection, None
     )
     if dead:
+        # The pool has no public method for what SQLAlchemy itself does after each such error.
+        connection.engine.pool._invalidate(raw, error)  # noqa: SLF001
         connection.invalidate(error)
     return DBAPIError.instance(
         sql,

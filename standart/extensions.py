@@ -24,6 +24,7 @@ from standart.db import (
     autocommit,
     engine_options,
     is_transient,
+    limit_silence,
     make_autocommit_engine,
     transaction,
     watch,
@@ -46,6 +47,7 @@ def init_database(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         watch(db.engine)
+        limit_silence(db.engine)
     app.extensions["standart.settings"] = settings
     app.extensions["standart.engine"] = make_autocommit_engine(
         settings.database_url, settings.database_pool_size
