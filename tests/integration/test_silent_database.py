@@ -57,8 +57,14 @@ def test_a_request_gets_past_sessions_that_stand_still(
         connection.close()
 
     with frozen(backends(superuser)):
-        # One of them is tried; its silence is reason enough to trust none of the others.
         assert client.get(path, headers=merchant.headers).status_code == status
+        # One was tried; its silence is reason enough to trust none of the others.
+        with app.app_context():
+            engine = engine_of_statements()
+        with ExitStack() as stack:
+            for _ in range(3):
+                connection = stack.enter_context(engine.connect())
+                assert connection.scalar(text("SELECT 1")) == 1
 
 
 @pytest.mark.usefixtures("impatient")
