@@ -57,6 +57,9 @@ class ServiceCommand(click.Command):
             raise Failure("; ".join(lines) or error.detail, 2) from None
         except DomainError as error:
             raise Failure(error.detail) from None
+        except UnicodeEncodeError:
+            # Bytes of the command line that are no text in the terminal's encoding.
+            raise Failure("an argument is not valid text", 2) from None
         except OperationalError as error:
             raise Failure(unreachable(error).detail) from None
         except DBAPIError as error:

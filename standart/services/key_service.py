@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -92,8 +92,11 @@ def authenticate(connection: Connection, digest: KeyDigest, origin: Origin) -> A
     row = connection.execute(_AUTHENTICATE, {"digest": digest.value}).one_or_none()
     if row is None:
         raise Unauthenticated("The API key is not valid.")
+    role = Role(row.role)
     scopes = frozenset(Scope(scope) for scope in row.scopes)
-    return Actor(row.id, row.name, Role(row.role), scopes, origin)
+    if role is not Role.ADMIN:
+        scopes -= {Scope.CONFIRM}
+    return Actor(row.id, row.name, role, scopes, origin)
 
 
 def create_key(
@@ -108,15 +111,22 @@ def create_key(
 
     Raises:
         InvalidInput: ``confirm`` for a user that is no admin, no scope at all, or a
-            lifetime that is not positive.
+            lifetime that is not positive or ends after the year 9999.
+        NotFound: the user was deleted meanwhile.
     """
     wanted = frozenset(scopes)
     if not wanted:
         raise InvalidInput.of("scopes", "Name at least one scope.")
-    if Scope.CONFIRM in wanted and user.role is not Role.ADMIN:
+    expires_at = None if lifetime is None else _end_of(lifetime)
+    # Locked, so that whoever takes the user's role away at this moment finds this key, or we
+    # find the role gone.
+    role = session.scalar(
+        select(User.role).where(User.id == user.id).with_for_update(read=True, of=User)
+    )
+    if role is None:
+        raise NotFound("There is no such user.")
+    if Scope.CONFIRM in wanted and role is not Role.ADMIN:
         raise InvalidInput.of("scopes", "The scope confirm is for keys of admins only.")
-    if lifetime is not None and lifetime <= timedelta(0):
-        raise InvalidInput.of("expires_in", "The lifetime must be positive.")
     plain = generate()
     key = ApiKey(
         user_id=user.id,
@@ -125,12 +135,21 @@ def create_key(
         last4=plain[-4:],
         digest=digest_of(plain).value,
         scopes=sorted(wanted),
-        expires_at=None if lifetime is None else now() + lifetime,
+        expires_at=expires_at,
     )
     session.add(key)
     session.flush()
     audit_service.record(session, actor, "api_key.created", "user", user.id, after=_describe(key))
     return key, plain
+
+
+def _end_of(lifetime: timedelta) -> datetime:
+    if lifetime <= timedelta(0):
+        raise InvalidInput.of("expires_in", "The lifetime must be positive.")
+    try:
+        return now() + lifetime
+    except OverflowError:
+        raise InvalidInput.of("expires_in", "The lifetime is too long.") from None
 
 
 def list_keys(session: Session, user_id: UUID) -> list[ApiKey]:

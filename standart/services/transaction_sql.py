@@ -163,8 +163,9 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
     """Build the statement that confirms (``posting``) or cancels a pending transaction.
 
     The row is locked first and the clock is read after that: whoever waited for the lock
-    past the expiry comes too late.
+    past the expiry comes too late. Only an admin confirms, whatever scopes a key may have.
     """
+    allowed = "c.role = 'admin'" if posting else "(c.role = 'admin' OR t.user_id = c.id)"
     return HotStatement(
         f"""
     WITH {caller},
@@ -172,7 +173,7 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
         SELECT t.*, c.id AS actor_id, c.name AS actor_name
         FROM transactions t, caller c
         WHERE t.id = CAST(:id AS uuid) AND t.status = 'pending'
-          AND (c.role = 'admin' OR t.user_id = c.id)
+          AND {allowed}
         FOR UPDATE OF t
     ),
     judged AS MATERIALIZED (SELECT t.*, clock_timestamp() AS at FROM target t),

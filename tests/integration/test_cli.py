@@ -203,6 +203,15 @@ def test_a_nonsensical_lifetime_is_refused(run: Run, merchant: TestUser, duratio
     refused(run("create-api-key", merchant.name, "--expires-in", duration), 2, "--expires-in")
 
 
+def test_a_lifetime_past_the_last_year_is_refused(run: Run, merchant: TestUser) -> None:
+    refused(run("create-api-key", merchant.name, "--expires-in", "9999999d"), 2, "too long")
+
+
+@pytest.mark.parametrize("command", ["create-api-key", "revoke-api-key"])
+def test_an_argument_that_is_no_text_is_refused(run: Run, command: str) -> None:
+    refused(run(command, "caf\udce9"), 2, "not valid text")
+
+
 def test_a_key_for_nobody_is_refused(run: Run) -> None:
     refused(run("create-api-key", "nobody"), 1, "nobody")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -13,9 +14,10 @@ from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import InsufficientScope, InvalidInput, NotFound, Unauthenticated
 from standart.models import Role, Scope, User
-from standart.services import audit_service, key_service, user_service
+from standart.services import audit_service, key_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, Origin
-from tests.builders import ORIGIN, TestUser, make_user
+from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
+from tests.integration.concurrency import blocked
 
 
 @pytest.fixture
@@ -180,3 +182,32 @@ def test_an_actor_may_do_what_its_scopes_say(merchant: TestUser, admin: TestUser
     assert merchant.actor.owns(merchant.id)
     assert not merchant.actor.owns(admin.id)
     assert admin.actor.owns(merchant.id)
+
+
+def test_a_key_that_confirms_is_worth_no_more_than_its_users_role(
+    engine: Engine, connection: Connection, merchant: TestUser
+) -> None:
+    made = UUID(make_transaction(engine, merchant)["id"])
+    connection.execute(text("UPDATE api_keys SET scopes = ARRAY['read', 'confirm']"))
+
+    with pytest.raises(InsufficientScope):
+        transaction_service.confirm(connection, merchant.digest, ORIGIN, made)
+
+    assert key_service.authenticate(connection, merchant.digest, ORIGIN).scopes == {Scope.READ}
+    assert row_counts(connection)["journals"] == 0
+
+
+def test_a_new_key_that_confirms_does_not_outlive_the_role_it_needs(
+    engine: Engine, superuser: Engine, keyring: Keyring, admin: TestUser
+) -> None:
+    make_user(engine, keyring, role=Role.ADMIN)
+    with Session(engine) as demoting, Session(engine) as creating:
+        stale = row_of(creating, admin)
+        user_service.update_user(demoting, SYSTEM, row_of(demoting, admin), role=Role.REGULAR)
+
+        def create() -> object:
+            return key_service.create_key(creating, SYSTEM, stale, scopes=[Scope.CONFIRM])
+
+        with blocked(superuser, create) as created:
+            demoting.commit()
+            assert isinstance(created.result(), InvalidInput)
