@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from flask import Flask
 
-# A thread waits while the database works; more of them than this gain nothing under one
-# interpreter lock, and would only queue for connections of the pool.
-MOST_THREADS = 8
+# A thread waits while the database commits, so a process needs several to keep busy; more
+# gain nothing under one interpreter lock and would queue for connections of the pool, which
+# has as many by default (docs/benchmarks.md has the measurement).
+THREADS = 8
 BACKLOG = 1024
 
 # A body has at most 64 KiB; what is larger is not held for a client that sends slowly.
@@ -64,8 +65,7 @@ def run(options: Options) -> None:
         port=options.port,
         interface=Interfaces.WSGI,
         workers=options.workers,
-        # Above this number granian itself warns that threads outnumber the processors.
-        blocking_threads=min(MOST_THREADS, 2 * (os.cpu_count() or 1) + 1),
+        blocking_threads=THREADS,
         backlog=BACKLOG,
         http=HTTPModes.http1,
         websockets=False,
