@@ -54,6 +54,11 @@ FOLD_SECONDS = 10
 PURGE_SECONDS = 600
 NUDGE_SECONDS = 0.05
 
+# How many threads of a worker may wait for receivers at the same time: one fewer than it has by
+# default, so that receivers that hang leave one for what only needs the database.
+DELIVERERS = 3
+_delivering = threading.BoundedSemaphore(DELIVERERS)
+
 # A long pile is worked off in several tasks: each ends before the broker takes it for lost.
 ROUNDS_PER_TASK = 4
 
@@ -74,17 +79,31 @@ def expire() -> int:
 
 @shared_task(name="standart.deliver")
 def deliver() -> int:
-    """Send due webhooks for some rounds, then pass the rest on; return how many were tried."""
+    """Send due webhooks for some rounds, then pass the rest on; return how many were tried.
+
+    Does nothing where enough threads are at it: they go on until nothing is due.
+    """
+    if not _delivering.acquire(blocking=False):
+        return 0
+    try:
+        tried, more = _deliver_rounds()
+    finally:
+        _delivering.release()
+    if more:
+        deliver.delay()
+    on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
+    return tried
+
+
+def _deliver_rounds() -> tuple[int, bool]:
+    """Send some batches; return how many webhooks that were, and whether more may be due."""
     tried = 0
     for _ in range(ROUNDS_PER_TASK):
         sent = deliver_batch()
         tried += sent
         if sent == 0:
-            break
-    else:
-        deliver.delay()
-    on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
-    return tried
+            return tried, False
+    return tried, True
 
 
 def deliver_batch(batch: int = DELIVERY_BATCH) -> int:

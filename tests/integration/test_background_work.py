@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -14,6 +17,7 @@ from standart import tasks
 from standart.encryption import Keyring
 from standart.services import transaction_service
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
+from tests.integration.concurrency import wait_until
 
 # Nothing listens there: each try ends at once, as a failure that is written down.
 NOBODY = "http://127.0.0.1:9/"
@@ -86,3 +90,40 @@ def test_a_stopped_receivers_pile_holds_up_no_other_merchant(
 
     assert outcomes(connection, sound) == ["refused"]
     assert outcomes(connection, stopped) == []
+
+
+def test_receivers_that_hang_leave_a_thread_for_the_sweeps(
+    app: Flask,
+    engine: Engine,
+    keyring: Keyring,
+    end: Callable[[TestUser], None],
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks, "deliver_batch", functools.partial(tasks.deliver_batch, batch=1))
+
+    def deliver() -> int:
+        with app.app_context():
+            return int(tasks.deliver.run())
+
+    def leased() -> int:
+        return int(
+            connection.scalar(text("SELECT count(*) FROM deliveries WHERE lease IS NOT NULL")) or 0
+        )
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+        hanging = make_user(
+            engine, keyring, webhook_url=f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        )
+        for _ in range(tasks.DELIVERERS + 1):
+            end(hanging)
+        stuck = [pool.submit(deliver) for _ in range(tasks.DELIVERERS)]
+        wait_until(lambda: leased() == tasks.DELIVERERS)
+
+        assert deliver() == 0
+        assert leased() == tasks.DELIVERERS
+        assert not any(each.done() for each in stuck)
+        silent.close()
+
+    assert sum(each.result() for each in stuck) == tasks.DELIVERERS + 1
+    assert len(outcomes(connection, hanging)) == tasks.DELIVERERS + 1
