@@ -23,6 +23,7 @@ from wtforms.widgets import CheckboxInput, ListWidget
 from standart import money
 from standart.admin import messages
 from standart.admin.language import gettext
+from standart.card_numbers import holds_card_number
 from standart.errors import DomainError, FieldError, InvalidInput, NameTaken
 from standart.extensions import settings
 from standart.models import Role, Scope, User
@@ -191,7 +192,9 @@ class CancelForm(PanelForm):
     )
 
     def validate_reason(self, field: StringField) -> None:
-        """Hold the contract's rule for reasons: at most 500 characters, none of control."""
+        """Hold the rule for reasons: at most 500 characters, none of control, no card number."""
         text = field.data or ""
         if len(text) > MAX_REASON or _CONTROL.search(text):
             raise ValidationError(gettext("must have at most 500 characters, on one line"))
+        if holds_card_number(text):
+            raise ValidationError(gettext("must not hold a card number"))
