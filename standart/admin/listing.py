@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
-from flask import request, url_for
+from flask import request
 
 PAGE_SIZE: Final = 25
 PAGE_SIZES: Final = (25, 50, 100)
@@ -43,12 +44,11 @@ def page_size() -> int:
 
 def link(**changes: str | None) -> str:
     """Return this page's URL with some parameters changed or (``None``) dropped."""
-    assert request.endpoint is not None
-    kept: dict[str, Any] = {**request.args.to_dict(), **changes}
-    return url_for(
-        request.endpoint,
-        **{**(request.view_args or {}), **{key: kept[key] for key in kept if kept[key]}},
-    )
+    kept = {**request.args.to_dict(), **changes}
+    # Not by url_for: a parameter of the URL must not become one of the function, which would
+    # let an address such as ?_scheme=javascript choose what the page links to.
+    query = urlencode({key: value for key, value in kept.items() if value})
+    return f"{request.path}?{query}" if query else request.path
 
 
 def chips(filters: dict[str, tuple[str, str]]) -> list[Chip]:

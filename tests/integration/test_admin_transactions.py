@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import threading
 from typing import Any
@@ -466,3 +467,30 @@ def test_a_merchant_sees_its_own_figures(
     assert "9.70" in page, "the balance"
     assert "55.00" not in page
     assert "never seen" not in page, "how the service does is for operators"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    ["endpoint=x", "_method=POST", "_scheme=javascript&_external=1", "_anchor=x", "self=1"],
+)
+def test_a_list_links_to_itself_whatever_else_its_address_names(panel: Panel, foreign: str) -> None:
+    answer = panel.get(f"/admin/transactions/?status=pending&{foreign}")
+
+    assert answer.status_code == 200
+    chip = re.search(r'class="chips".*?href="([^"]*)"', answer.text, re.DOTALL)
+    assert chip is not None
+    assert html.unescape(chip[1]) == f"/admin/transactions/?{foreign}", "only the filter is dropped"
+
+
+def test_a_reason_with_a_card_number_is_refused_as_over_the_api(
+    panel: Panel, engine: Engine, merchant: TestUser, connection: Connection
+) -> None:
+    made = make_transaction(engine, merchant)
+
+    answer = panel.post(
+        f"/admin/transactions/{made['id']}/cancel", {"reason": "paid by 4111 1111 1111 1111"}
+    )
+
+    assert answer.status_code == 422
+    assert "must not hold a card number" in answer.text
+    assert _status(connection, made["id"]) == "pending"
