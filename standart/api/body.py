@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 from flask import request
@@ -26,6 +27,9 @@ MAX_BODY_BYTES: Final = 64 * 1024
 
 # Far more digits than any amount has, far fewer than what int() refuses.
 _LONGEST_NUMBER: Final = 1000
+
+# An answer names so many unknown fields; more would make it larger than what it answers.
+_MOST_UNKNOWN: Final = 20
 
 # How much of a body that is too large anyway is read on and dropped.
 _DRAINED_BYTES: Final = 1024 * 1024
@@ -155,7 +159,8 @@ def typed(found: dict[str, Any], schema: type[Schema]) -> Schema:
     """Return fields by name as ``schema``.
 
     Raises:
-        InvalidInput: names every field that is unknown, missing or of another type.
+        InvalidInput: names every field that is missing or of another type, and the first
+            unknown ones.
     """
     try:
         return msgspec.convert(found, schema)
@@ -165,9 +170,8 @@ def typed(found: dict[str, Any], schema: type[Schema]) -> Schema:
 
 def _problems(found: dict[str, Any], schema: type[Schema]) -> list[FieldError]:
     fields = {field.encode_name: field for field in msgspec.structs.fields(schema)}
-    problems = [
-        FieldError(shown(name), "is not a known field") for name in found if name not in fields
-    ]
+    unknown = islice((name for name in found if name not in fields), _MOST_UNKNOWN)
+    problems = [FieldError(shown(name), "is not a known field") for name in unknown]
     for name, field in fields.items():
         if name not in found:
             if field.required:
@@ -176,15 +180,24 @@ def _problems(found: dict[str, Any], schema: type[Schema]) -> list[FieldError]:
         try:
             msgspec.convert(found[name], field.type)
         except (msgspec.ValidationError, UnicodeEncodeError) as error:
-            problems.append(FieldError(name, _sentence(error)))
+            problems.append(FieldError(name, _sentence(error, field.type)))
     return problems
 
 
-def _sentence(error: Exception) -> str:
+def _choices(wanted: Any) -> list[str]:
+    """Return the values of a ``Literal``, also of one that may be ``None``."""
+    if get_origin(wanted) is Literal:
+        return list(get_args(wanted))
+    return [choice for part in get_args(wanted) for choice in _choices(part)]
+
+
+def _sentence(error: Exception, wanted: Any) -> str:
     """Return msgspec's message as a predicate in JSON's words: must be `string`, not `number`."""
     if isinstance(error, UnicodeEncodeError):
         return "must not hold half a surrogate pair"
     text = str(error).partition(" - at `")[0]
+    if text.startswith("Invalid enum value"):
+        return f"must be one of: {', '.join(_choices(wanted))}"
     for theirs, ours in _WORDS:
         text = text.replace(theirs, ours)
     return shown(text[0].lower() + text[1:])

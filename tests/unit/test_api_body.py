@@ -54,6 +54,21 @@ def test_all_wrong_fields_are_named_in_short_printable_words() -> None:
     assert all(text.isascii() for pair in found.items() for text in pair)
 
 
+def test_an_answer_to_many_unknown_fields_stays_smaller_than_what_was_sent() -> None:
+    sent = json.dumps({"amount": 1, **{f"\uffff{number}": 0 for number in range(3000)}}).encode()
+    with pytest.raises(InvalidInput) as caught:
+        body.parse(sent, Small)
+    assert 1 <= len(caught.value.errors) <= 20
+
+
+def test_a_word_that_is_none_of_a_few_is_told_which_there_are() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        body.typed({"status": "paid"}, schemas.ListTransactions)
+    assert fields_of(caught.value) == {
+        "status": "must be one of: pending, confirmed, canceled, expired"
+    }
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "null", "1", '"x"', "true"])
 def test_json_that_is_not_the_schema_is_invalid_and_not_malformed(text: str) -> None:
     with pytest.raises(InvalidInput):
