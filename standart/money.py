@@ -84,7 +84,7 @@ def parse_amount(text: str, currency: str, *, field: str = "amount") -> Money:
         InvalidInput: the text is something else, or the currency is unknown.
     """
     digits = digits_of(currency)
-    whole, fraction = _split(text, field)
+    whole, fraction = _split(text, field, "100.00")
     if len(fraction) > digits:
         raise InvalidInput.of(field, f"has more than {digits} fractional digits ({currency})")
     if len(whole) > _MAX_WHOLE_DIGITS:
@@ -111,7 +111,7 @@ def parse_rate(text: str, *, field: str = "commission_rate") -> Decimal:
     Raises:
         InvalidInput: the text is something else.
     """
-    whole, fraction = _split(text, field)
+    whole, fraction = _split(text, field, "0.03")
     if len(fraction) > RATE_DIGITS:
         raise InvalidInput.of(field, f"has more than {RATE_DIGITS} fractional digits")
     if whole not in ("0", "1") or (whole == "1" and fraction.strip("0")):
@@ -154,10 +154,10 @@ def commission(amount: int, rate: Decimal) -> int:
     return (2 * amount * numerator + denominator) // (2 * denominator)
 
 
-def _split(text: str, field: str) -> tuple[str, str]:
+def _split(text: str, field: str, example: str) -> tuple[str, str]:
     match = _NUMBER.fullmatch(text)
     if match is None:
-        raise InvalidInput.of(field, "must be a plain decimal number such as 100.00")
+        raise InvalidInput.of(field, f"must be a plain decimal number such as {example}")
     return match[1], match[2] or ""
 
 

@@ -74,7 +74,7 @@ _FIELD_MESSAGES: Final = (
     lazy_gettext("must be valid text"),
     lazy_gettext("The last active admin must stay one."),
     lazy_gettext("is not an ISO 4217 currency code such as RUB"),
-    lazy_gettext("must be a plain decimal number such as 100.00"),
+    lazy_gettext("must be a plain decimal number such as 0.03"),
     lazy_gettext("has more than 6 fractional digits"),
     lazy_gettext("must be between 0 and 1"),
     lazy_gettext("Name at least one scope."),

@@ -19,7 +19,7 @@ from standart.config import Settings
 from standart.db import make_engine, sqlstate, transaction
 from standart.embedded.preparation import unreachable
 from standart.encryption import Keyring
-from standart.errors import ConfigurationError, DomainError, InvalidInput
+from standart.errors import ConfigurationError, DomainError, FieldError, InvalidInput
 from standart.models import Role, Scope
 from standart.observability import configure_logging
 from standart.services.access import Actor, Origin
@@ -39,6 +39,12 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance too
 
 
+def _sentence(wrong: FieldError) -> str:
+    """Return what is wrong with a field, under its name unless that is a sentence already."""
+    whole = wrong.message[:1].isupper()
+    return wrong.message if whole else f"{wrong.field} {wrong.message}"
+
+
 class ServiceCommand(click.Command):
     """A command over services: their errors become one line and an exit code."""
 
@@ -53,7 +59,7 @@ class ServiceCommand(click.Command):
         except ConfigurationError as error:
             raise Failure(error.detail, 2) from None
         except InvalidInput as error:
-            lines = [f"{each.field} {each.message}" for each in error.errors]
+            lines = [_sentence(each) for each in error.errors]
             raise Failure("; ".join(lines) or error.detail, 2) from None
         except DomainError as error:
             raise Failure(error.detail) from None

@@ -194,7 +194,11 @@ def test_a_key_is_printed_alone_and_opens(run: Run, engine: Engine, merchant: Te
 
 def test_a_key_that_confirms_is_for_admins(run: Run, merchant: TestUser, admin: TestUser) -> None:
     scopes = ["--scope", "read", "--scope", "confirm"]
-    refused(run("create-api-key", merchant.name, *scopes), 2, "admins only")
+    refused(
+        run("create-api-key", merchant.name, *scopes),
+        2,
+        "Error: The scope confirm is for keys of admins only.",
+    )
     assert run("create-api-key", admin.name, *scopes).stdout.startswith("sk_live_")
 
 

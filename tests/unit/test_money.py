@@ -186,6 +186,7 @@ def test_rates_are_read_and_shown(text: str, shown: str) -> None:
         ("10", "must be between 0 and 1"),
         ("9" * 5000, "must be between 0 and 1"),
         ("0.0000001", "has more than 6 fractional digits"),
+        ("0,03", "must be a plain decimal number such as 0.03"),
     ],
 )
 def test_rates_out_of_bounds_are_refused(text: str, message: str) -> None:
