@@ -46,8 +46,10 @@ _TRANSIENT_STATES = frozenset({"25006", "40001", "40P01", "55P03", "58030"})
 # Seconds; the server's own limit for a statement, and how long a caller waits for any answer.
 # The first does not run while a commit waits for a lost standby, or while the server itself
 # stands still; its kernel then goes on to answer for it, so that keepalives notice nothing.
-STATEMENT_SECONDS = 30
-SILENCE_SECONDS = 35
+STATEMENT_SECONDS = 10
+SILENCE_SECONDS = 12
+
+_TIMED_OUT = frozenset({"57014", "55P03"})
 
 # Marks an engine whose connections need no switch to autocommit mode.
 _AUTOCOMMITS = "standart_autocommits"
@@ -222,6 +224,14 @@ def constraint_name(error: DBAPIError) -> str:
     """Return the name of the constraint that refused a statement, or ``""``."""
     diagnostics = getattr(error.orig, "diag", None)
     return getattr(diagnostics, "constraint_name", None) or ""
+
+
+def is_worth_repeating(error: Exception) -> bool:
+    """Tell whether the same work shall run again at once, within the same request.
+
+    Not after a time-out of a statement or a lock: who waited so long shall hear of it.
+    """
+    return is_transient(error) and sqlstate(error) not in _TIMED_OUT
 
 
 def is_transient(error: Exception) -> bool:

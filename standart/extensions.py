@@ -23,7 +23,7 @@ from standart.db import (
     Base,
     autocommit,
     engine_options,
-    is_transient,
+    is_worth_repeating,
     limit_silence,
     make_autocommit_engine,
     transaction,
@@ -84,7 +84,7 @@ def on_connection(work: Callable[[Connection], Result]) -> Result:
         with autocommit(engine()) as connection:
             return work(connection)
     except Exception as error:
-        if not is_transient(error):
+        if not is_worth_repeating(error):
             raise
     with autocommit(engine()) as connection:
         return work(connection)

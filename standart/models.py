@@ -367,6 +367,8 @@ class Delivery(Base):
         text_enum(DeliveryState, "state"), server_default=DeliveryState.WAITING.value
     )
     attempt_count: Mapped[int] = mapped_column(server_default=text("0"))
+    # How many attempts came before the retry schedule began anew by a replay.
+    schedule_start: Mapped[int] = mapped_column(server_default=text("0"))
     # While a worker holds the lease this is the moment it ends.
     next_attempt_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, server_default=func.clock_timestamp()

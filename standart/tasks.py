@@ -25,10 +25,12 @@ from standart.extensions import (
     init_database,
     keyring,
     make_celery,
+    nudge,
     on_connection,
     settings_of,
 )
 from standart.extensions import settings as current_settings
+from standart.observability import WEBHOOK_ATTEMPTS
 from standart.services import (
     heartbeat_service,
     idempotency_service,
@@ -73,7 +75,7 @@ def expire() -> int:
     on_connection(lambda connection: heartbeat_service.beat(connection, "sweep"))
     if ended:
         log.info("expired %d overdue transactions", ended)
-        deliver.delay()
+        nudge()
     return ended
 
 
@@ -90,7 +92,7 @@ def deliver() -> int:
     finally:
         _delivering.release()
     if more:
-        deliver.delay()
+        nudge()
     on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
     return tried
 
@@ -153,6 +155,8 @@ def _result(attempt: sender.Attempt) -> AttemptResult:
 
 
 def _record(results: list[tuple[ClaimedDelivery, AttemptResult]]) -> None:
+    for _, result in results:
+        WEBHOOK_ATTEMPTS.labels(result.outcome).inc()
     schedule = current_settings().webhook_retry_schedule
     on_connection(
         lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)

@@ -23,6 +23,7 @@ COMMANDS = {
     "list-users": "standart.cli.users:list_users",
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
+    "replay": "standart.cli.operations:replay",
     "verify": "standart.cli.operations:verify",
     "doctor": "standart.cli.doctor:doctor",
     "settings": "standart.cli.operations:settings",

@@ -15,13 +15,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.orm import Session
 
 from standart import __version__
 from standart.clock import new_id, timestamp
 from standart.encryption import Keyring
-from standart.errors import ConfigurationError, NotFound
+from standart.errors import ConfigurationError, Conflict, NotFound
 from standart.models import Scope
-from standart.services import user_service
+from standart.services import audit_service, user_service
 from standart.services.access import Actor
 from standart.services.wire import rfc3339
 from standart.webhooks import signing
@@ -42,6 +43,7 @@ class ClaimedDelivery:
     event_id: UUID
     lease: UUID
     attempt: int
+    """Which try this is since the retry schedule began, from 1."""
     url: str
     body: bytes
     secrets: tuple[str, ...]
@@ -73,7 +75,8 @@ class AttemptResult:
 
 
 # The lease is the due time itself, moved behind its end: whatever happens to the worker,
-# the delivery is due again then. A deactivated or stopped receiver is not called.
+# the delivery is due again then. A receiver without URL or that answered 410 is not called;
+# a deactivated merchant's still is, since what was pending can still be settled.
 _CLAIM = text(
     """
     WITH due AS MATERIALIZED (
@@ -96,9 +99,9 @@ _CLAIM = text(
         FROM due JOIN users u ON u.id = due.user_id
         WHERE d.user_id = due.user_id AND d.id = due.id
           AND u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL
-        RETURNING d.user_id, d.id, d.event_id, d.attempt_count
+        RETURNING d.user_id, d.id, d.event_id, d.attempt_count - d.schedule_start AS step
     )
-    SELECT seen.due, l.user_id, l.id, l.event_id, l.attempt_count, u.webhook_url AS url, v.payload,
+    SELECT seen.due, l.user_id, l.id, l.event_id, l.step, u.webhook_url AS url, v.payload,
         u.webhook_secret AS secret,
         CASE WHEN u.previous_secret_until > clock_timestamp()
             THEN u.previous_webhook_secret END AS previous_secret
@@ -161,6 +164,26 @@ _EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
     ), '[]'::json) AS deliveries
 ) AS w)"""
 
+_RECEIVER_OF = text(
+    """
+    SELECT v.user_id, u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL AS callable
+    FROM events v JOIN users u ON u.id = v.user_id
+    WHERE v.id = :id
+    """
+)
+
+# A try that is under way goes on: its lease stands, and so does its due time.
+_REPLAY = text(
+    """
+    INSERT INTO deliveries AS d (user_id, id, event_id)
+    VALUES (:user_id, :delivery_id, :event_id)
+    ON CONFLICT (user_id, event_id) DO UPDATE
+        SET state = 'waiting', schedule_start = d.attempt_count, delivered_at = NULL,
+            next_attempt_at = clock_timestamp()
+        WHERE d.lease IS NULL OR d.next_attempt_at <= clock_timestamp()
+    """
+)
+
 _LAG = text(
     """
     SELECT coalesce(extract(epoch FROM clock_timestamp() - min(next_attempt_at)), 0)
@@ -201,7 +224,7 @@ def _claimed(row: Row[Any], lease: UUID, keyring: Keyring) -> ClaimedDelivery:
         id=row.id,
         event_id=row.event_id,
         lease=lease,
-        attempt=row.attempt_count,
+        attempt=row.step,
         url=row.url,
         body=row.payload.encode(),
         secrets=tuple(secrets),
@@ -255,6 +278,28 @@ def next_delay(scheduled: int, retry_after: int | None) -> float:
     """Return the seconds to wait: the schedule ±20 %, or longer if the receiver says so."""
     spread = random.uniform(1 - JITTER, 1 + JITTER)  # spreads load, guards nothing
     return max(scheduled * spread, float(min(retry_after or 0, LONGEST_RETRY_AFTER)))
+
+
+def replay(session: Session, actor: Actor, event_id: UUID) -> None:
+    """Send an event once more, with the same id and body, by a retry schedule from its start.
+
+    Also one that was never sent, since the merchant had no webhook URL then. One that is
+    waiting already becomes due now.
+
+    Raises:
+        NotFound: unknown, or somebody else's, in the same words.
+        Conflict: the merchant has no webhook URL, or its receiver answered 410.
+    """
+    row = session.execute(_RECEIVER_OF, {"id": event_id}).one_or_none()
+    if row is None:
+        raise NotFound
+    actor.require_owner(row.user_id)
+    if not row.callable:
+        raise Conflict("The merchant has no webhook URL that may be called; save it anew first.")
+    session.execute(
+        _REPLAY, {"user_id": row.user_id, "event_id": event_id, "delivery_id": new_id()}
+    )
+    audit_service.record(session, actor, "event.replayed", "event", event_id)
 
 
 def list_events(

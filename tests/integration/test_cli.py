@@ -350,3 +350,8 @@ def test_settings_of_a_running_tree_are_found_in_its_data_dir(
         check=True,
     )
     assert merchant.name in done.stdout
+
+
+def test_an_unknown_event_is_not_replayed(run: Run) -> None:
+    unknown = "0198f0c2-7d3e-7c4b-9a51-3f0d7f1c2b6a"
+    refused(run("replay", unknown), 1, "Error: There is no such object.")

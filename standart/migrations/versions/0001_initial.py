@@ -506,6 +506,7 @@ def upgrade() -> None:
         sa.Column(
             "attempt_count", sa.Integer(), server_default=sa.text("0"), nullable=False
         ),
+        sa.Column("schedule_start", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column(
             "next_attempt_at",
             sa.DateTime(timezone=True),
