@@ -132,9 +132,10 @@ def make_celery(app: Flask) -> celery.Celery[Any]:
         broker_transport_options={
             "socket_timeout": 5,
             "socket_connect_timeout": 1,
-            "visibility_timeout": 60,
-            "unacked_restore_interval": 2,
-            "unacked_restore_throttle": 1,
+            # Acknowledging over a connection that died meanwhile ends the whole worker by an
+            # AttributeError inside kombu. A message that a dying worker takes along is found
+            # again in the database, so nothing is kept in Redis until it is acknowledged.
+            "ack_emulation": False,
             "retry_policy": {"max_retries": 0},
         },
         task_publish_retry=False,

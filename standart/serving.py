@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import logging
 import os
 import signal
 import sys
@@ -87,6 +88,11 @@ def run(options: Options) -> None:
     server.serve()
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Drop granian's advice about the number of threads: ours is measured."""
+    return "Python threads" not in record.getMessage()
+
+
 def application() -> Flask:
     """Return the app inside a worker process."""
     from standart.app import create_app
@@ -95,6 +101,7 @@ def application() -> Flask:
 
     settings = Settings.from_env()
     configure_logging(settings.log_format, settings.log_level)
+    logging.getLogger("_granian").addFilter(_is_news)
     if sys.platform == "linux":
         # A worker whose main process was killed would keep the port.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
@@ -110,4 +117,5 @@ if __name__ == "__main__":
 
     given_options = Options(**json.loads(sys.argv[1]))
     configure_logging(given_options.log_format, given_options.log_level)
+    logging.getLogger("_granian").addFilter(_is_news)
     run(given_options)

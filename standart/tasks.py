@@ -274,6 +274,11 @@ def worker_app(settings: Settings | None = None) -> Flask:
     Raises:
         ConfigurationError: a setting is missing or makes no sense.
     """
+    from kombu.transport import redis as redis_transport
+
+    # Handing back what is not acknowledged, while the broker is away, ends the whole worker
+    # by an AttributeError inside kombu. Nothing is lost without it: the database is asked.
+    redis_transport.Channel.do_restore = False
     app = Flask("standart", static_folder=None)
     init_database(app, settings or Settings.from_env())
     make_celery(app)
