@@ -211,3 +211,17 @@ def test_a_new_key_that_confirms_does_not_outlive_the_role_it_needs(
         with blocked(superuser, create) as created:
             demoting.commit()
             assert isinstance(created.result(), InvalidInput)
+
+
+def test_a_user_that_was_deleted_meanwhile_gets_no_key(
+    engine: Engine, superuser: Engine, merchant: TestUser
+) -> None:
+    with Session(engine) as session:
+        user = user_service.get_user(session, merchant.id)
+        with superuser.begin() as other:
+            for table in ("api_keys", "users"):
+                column = "id" if table == "users" else "user_id"
+                other.execute(text(f"DELETE FROM {table} WHERE {column} = :id"), {"id": user.id})
+
+        with pytest.raises(NotFound):
+            key_service.create_key(session, SYSTEM, user)
