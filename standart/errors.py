@@ -6,17 +6,26 @@
     ├── Malformed                  400  not parseable, or a header is wrong
     ├── Unauthenticated            401  no key, or a key that opens nothing
     ├── Forbidden                  403
-    │   └── InsufficientScope
+    │   ├── InsufficientScope
+    │   └── SecondPersonRequired
     ├── NotFound                   404  unknown, or somebody else's
     ├── MethodNotAllowed           405
     ├── Conflict                   409
     │   ├── IdConflict
     │   ├── NotPending
+    │   ├── NotConfirmed
+    │   ├── NotLate
+    │   ├── RefundTooLarge
+    │   ├── InsufficientBalance
+    │   ├── PayoutState
+    │   ├── AdjustmentState
+    │   ├── ReferenceTaken
     │   ├── NameTaken
     │   ├── UserHasHistory
     │   └── IdempotencyKeyInFlight
     ├── PayloadTooLarge            413
     ├── UnsupportedMediaType       415
+    ├── LimitExceeded              422  names the limit
     ├── InvalidInput               422  one entry of ``errors`` for each field
     │   └── IdempotencyKeyReused
     ├── TooManyRequests            429
@@ -87,6 +96,12 @@ class InsufficientScope(Forbidden):
     code, title = "insufficient_scope", "Insufficient scope"
 
 
+class SecondPersonRequired(Forbidden):
+    """You have approved this already; a second person must."""
+
+    code, title = "second_person_required", "Second person required"
+
+
 class NotFound(DomainError):
     """There is no such object."""
 
@@ -117,6 +132,48 @@ class NotPending(Conflict):
     code, title = "not_pending", "Transaction not pending"
 
 
+class NotConfirmed(Conflict):
+    """Only a confirmed transaction can be refunded."""
+
+    code, title = "not_confirmed", "Transaction not confirmed"
+
+
+class NotLate(Conflict):
+    """Only a canceled or expired transaction can be paid late."""
+
+    code, title = "not_late", "Transaction not ended unpaid"
+
+
+class RefundTooLarge(Conflict):
+    """This is more than is left to refund."""
+
+    code, title = "refund_too_large", "Refund too large"
+
+
+class InsufficientBalance(Conflict):
+    """The available balance does not cover this."""
+
+    code, title = "insufficient_balance", "Insufficient balance"
+
+
+class PayoutState(Conflict):
+    """The payout's status does not allow this."""
+
+    code, title = "payout_state", "Payout status conflict"
+
+
+class AdjustmentState(Conflict):
+    """The adjustment is not pending any more."""
+
+    code, title = "adjustment_state", "Adjustment not pending"
+
+
+class ReferenceTaken(Conflict):
+    """Another transaction has this reference, and the merchant wants them unique."""
+
+    code, title = "reference_taken", "Reference taken"
+
+
 class NameTaken(Conflict):
     """A user of this name exists already."""
 
@@ -145,6 +202,12 @@ class UnsupportedMediaType(DomainError):
     """The body must be application/json in UTF-8, without a content encoding."""
 
     code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
+class LimitExceeded(DomainError):
+    """This would exceed a limit of the merchant."""
+
+    code, status, title = "limit_exceeded", 422, "Limit exceeded"
 
 
 class InvalidInput(DomainError):

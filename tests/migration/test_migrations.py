@@ -16,12 +16,12 @@ from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from standart import migrations
-from standart.db import autocommit, make_engine
+from standart.db import Base, autocommit, make_engine
 from standart.embedded import Postgres
 from standart.embedded.process import package_folder
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError
-from standart.models import Base, Role
+from standart.models import Role
 from standart.services import ledger_service, transaction_service
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.books import findings
@@ -35,7 +35,11 @@ TABLES = {table.name for table in Base.metadata.sorted_tables if not table.info.
 CHANGED = {
     "users",
     "api_keys",
+    "limits",
     "transactions",
+    "refund_totals",
+    "payouts",
+    "adjustments",
     "accounts",
     "deliveries",
     "idempotency_keys",
@@ -45,6 +49,7 @@ CHANGED = {
 DELETED = {
     "users",
     "api_keys",
+    "limits",
     "accounts",
     "balance_deltas",
     "idempotency_keys",
@@ -293,7 +298,7 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     copy = make_engine(app_url(postgres, "restored"), 2)
     try:
         assert shape(owner) == shape(original)
-        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 16
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 35
         with autocommit(copy) as there, autocommit(engine) as here:
             assert row_counts(there) == row_counts(here)
             balance = ledger_service.balances(there, merchant.actor)

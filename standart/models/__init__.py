@@ -1,0 +1,59 @@
+"""All tables. No queries, no commits: what a row is, and what can never be in it.
+
+Tenant tables lead their keys with ``user_id``, so a reference across tenants is
+impossible by constraint. Money is integer minor units; times are aware UTC.
+"""
+
+from standart.models.kinds import (
+    MAX_AMOUNT,
+    AccountKind,
+    AdjustmentKind,
+    ApprovalOf,
+    DeliveryState,
+    JournalKind,
+    LimitKind,
+    Role,
+    Scope,
+)
+from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry, Journal
+from standart.models.movements import Adjustment, Approval, Payout
+from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
+from standart.models.transactions import Note, Refund, RefundTotal, Transaction
+from standart.models.users import ApiKey, FeeSchedule, Limit, LoginFailure, PanelSession, User
+from standart.models.webhooks import Attempt, Delivery, Event
+
+__all__ = [
+    "MAX_AMOUNT",
+    "Account",
+    "AccountBalance",
+    "AccountKind",
+    "Adjustment",
+    "AdjustmentKind",
+    "ApiKey",
+    "Approval",
+    "ApprovalOf",
+    "Attempt",
+    "AuditRecord",
+    "BalanceDelta",
+    "Delivery",
+    "DeliveryState",
+    "Entry",
+    "Event",
+    "FeeSchedule",
+    "Heartbeat",
+    "IdempotencyKey",
+    "Journal",
+    "JournalKind",
+    "Limit",
+    "LimitKind",
+    "LoginFailure",
+    "Note",
+    "PanelSession",
+    "Payout",
+    "Refund",
+    "RefundTotal",
+    "Role",
+    "Scope",
+    "Transaction",
+    "User",
+]
