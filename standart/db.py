@@ -315,7 +315,8 @@ def _wrapped(connection: Connection, sql: str, error: psycopg.Error) -> Exceptio
 def transaction(session: Session) -> Iterator[Session]:
     """Hold one unit of work: commit when the block ends, roll back when it raises.
 
-    This and ``autocommit`` are the only places of the service where work becomes durable.
+    This, ``unit`` and ``autocommit`` are the only places of the service where work becomes
+    durable.
     """
     try:
         yield session
@@ -335,3 +336,21 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
         if not engine.get_execution_options().get(_AUTOCOMMITS):
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
+
+
+@contextmanager
+def unit(connection: Connection) -> Iterator[None]:
+    """Hold one transaction on a connection in autocommit mode: all of the block or nothing.
+
+    For acts that lock first and look then: each statement sees what was committed before
+    it began.
+
+    Raises:
+        DBAPIError: as SQLAlchemy would raise it, also for the commit itself.
+    """
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    try:
+        with raw.transaction():
+            yield
+    except psycopg.Error as error:
+        raise _wrapped(connection, "COMMIT", error) from error

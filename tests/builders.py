@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
-from standart.models import Role, Scope
+from standart.models import Role, Scope, User
 from standart.services import key_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, Origin
 from standart.services.key_service import KeyDigest, digest_of
@@ -79,6 +79,15 @@ def make_user(
         scopes = list(Scope) if role is Role.ADMIN else list(key_service.DEFAULT_SCOPES)
         _, key = key_service.create_key(session, SYSTEM, user, scopes=scopes)
         return TestUser(user.id, user.name, user.role, key, secret)
+
+
+def make_key(engine: Engine, user: TestUser, *scopes: Scope) -> str:
+    """Another key of ``user`` with exactly these scopes."""
+    with Session(engine) as session, transaction(session):
+        _, key = key_service.create_key(
+            session, SYSTEM, session.get_one(User, user.id), scopes=scopes
+        )
+    return key
 
 
 def make_transaction(

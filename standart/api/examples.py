@@ -40,6 +40,10 @@ TRANSACTION: Final[dict[str, Any]] = {
     "created_at": "2026-11-23T09:00:00.123456Z",
     "expires_at": "2026-11-23T09:15:00.123456Z",
     "finished_at": None,
+    "fee_schedule": None,
+    "refunded_amount": "0.00",
+    "late_for": None,
+    "approvals": 0,
 }
 
 CONFIRMED: Final = {

@@ -81,6 +81,9 @@ Moment = Annotated[
 ]
 Status = Literal["pending", "confirmed", "canceled", "expired"]
 EventType = Literal["transaction.confirmed", "transaction.canceled", "transaction.expired"]
+PayoutStatus = Literal["pending", "approved", "paid", "failed", "rejected", "canceled"]
+AdjustmentStatus = Literal["pending", "posted", "canceled"]
+LimitKind = Literal["transaction_amount", "daily_amount", "daily_count", "pending_count"]
 Limit = Annotated[
     str,
     _form(

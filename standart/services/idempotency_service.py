@@ -7,6 +7,7 @@ has the effect. Only 2xx answers are kept: an error changed nothing and is compu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -88,14 +89,35 @@ def replay(connection: Connection, user_id: UUID, claim: IdempotencyClaim) -> An
         IdempotencyKeyInFlight: a request with this key is still running.
     """
     parameters = {"user_id": user_id, **claim.parameters()}
+    kept = _found(connection, parameters, claim)
+    if kept is None and connection.scalar(_IN_FLIGHT, parameters):
+        raise IdempotencyKeyInFlight(retry_after=1)
+    return kept
+
+
+def _found(
+    connection: Connection, parameters: Mapping[str, Any], claim: IdempotencyClaim
+) -> Answer | None:
     row = connection.execute(_FIND, parameters).one_or_none()
     if row is None:
-        if connection.scalar(_IN_FLIGHT, parameters):
-            raise IdempotencyKeyInFlight(retry_after=1)
         return None
     if row.fingerprint != claim.fingerprint:
         raise IdempotencyKeyReused.of("Idempotency-Key", "This key was used with another request.")
     return Answer(row.status, row.body, replayed=True)
+
+
+def take(connection: Connection, user_id: UUID, claim: IdempotencyClaim) -> Answer | None:
+    """Hold the key until the transaction ends; return its kept answer, ``None`` if it is free.
+
+    Raises:
+        IdempotencyKeyReused: the key was used with another body.
+        IdempotencyKeyInFlight: a request with this key is still running.
+    """
+    parameters = {"user_id": user_id, **claim.parameters()}
+    # Locked first and read by a statement of its own: it sees what the holder before kept.
+    if connection.scalar(_IN_FLIGHT, parameters):
+        raise IdempotencyKeyInFlight(retry_after=1)
+    return _found(connection, parameters, claim)
 
 
 def keep(connection: Connection, user_id: UUID, claim: IdempotencyClaim, answer: Answer) -> bool:

@@ -9,45 +9,34 @@ All functions expect an autocommit connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
 
 from standart import money
 from standart.clock import new_id
-from standart.db import HotStatement, constraint_name
+from standart.db import unit
 from standart.errors import (
     IdConflict,
     InvalidInput,
     NotFound,
+    ReferenceTaken,
     Unauthenticated,
-    Unavailable,
 )
 from standart.models import Scope
-from standart.services import idempotency_service, key_service
+from standart.services import limit_service
 from standart.services import transaction_sql as sql
 from standart.services.access import Actor, Origin
+from standart.services.approval_service import NOBODY_ELSE, Thresholds
+from standart.services.guarded import Run, act, who_asks
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
 from standart.states import Action, TransactionStatus, target_of
-
-# The state may move between an act and the question why it failed; each round asks anew.
-_ROUNDS = 5
-
-# Broken by what happened beside the statement: the id was taken, the user was deleted.
-_EXPLAINED_CONSTRAINTS = frozenset(
-    {
-        "pk_transactions",
-        "uq_transactions_id",
-        "fk_transactions_users",
-        "fk_idempotency_keys_users",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +77,8 @@ def create(
         InvalidInput: the currency is unknown, the amount does not fit it, or ``user_id``
             does not fit.
         IdConflict: the id is taken by another request or by somebody else.
+        ReferenceTaken: the merchant wants references to be unique, and this one is not.
+        LimitExceeded: see ``limit_service``.
         IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
     """
     parameters = {
@@ -104,21 +95,58 @@ def create(
     }
 
     def explain() -> Answer | None:
-        actor, kept = _caller(connection, digest, origin, Scope.WRITE, claim)
+        actor, kept = who_asks(connection, digest, origin, Scope.WRITE, claim)
         if kept:
             return kept
         owner_id, amount = _terms(connection, actor, new)
-        return _same_again(connection, actor, owner_id, amount, new)
+        answer = _same_again(connection, actor, owner_id, amount, new)
+        if answer is None:
+            _require_free_reference(connection, owner_id, new.reference)
+            if limit_service.has_limits(connection, owner_id):
+                raise _Limited(owner_id, amount)
+        return answer
 
-    return _act(
-        connection,
-        sql.CREATE[claim is not None],
-        parameters,
-        explain,
-        201,
-        digest,
-        claim,
-    )
+    run: Run = sql.CREATE[claim is not None].first
+    try:
+        return act(connection, run, parameters, explain, 201, digest, claim)
+    except _Limited as limited:
+        run = _within_limits(*limited.args, keyed=claim is not None)
+
+    def explain_limited() -> Answer | None:
+        with suppress(_Limited):
+            return explain()
+        return None
+
+    return act(connection, run, parameters, explain_limited, 201, digest, claim)
+
+
+class _Limited(Exception):
+    """The merchant has limits: (its id, the exact amount). Not an error, a way to go."""
+
+
+def _within_limits(user_id: UUID, amount: money.Money, *, keyed: bool) -> Run:
+    """Return what creates as the hot statement does, but under the merchant's limits."""
+
+    def run(connection: Connection, parameters: Mapping[str, Any]) -> Any:
+        with unit(connection):
+            limit_service.hold(connection, user_id)
+            limit_service.require_within(connection, user_id, amount)
+            return sql.CREATE_WITHIN_LIMITS[keyed].first(connection, parameters)
+
+    return run
+
+
+def _bound(new: NewTransaction) -> dict[str, Any]:
+    return {
+        "scope": Scope.WRITE.value,
+        "amount": new.amount if _is_sound(new) else None,
+        "currency": new.currency,
+        "id": new.id or new.fresh_id,
+        "user_id": new.user_id,
+        "reference": new.reference,
+        "description": new.description,
+        "metadata": msgspec.json.encode(new.metadata).decode(),
+    }
 
 
 def confirm(
@@ -128,16 +156,18 @@ def confirm(
     transaction_id: UUID,
     *,
     claim: IdempotencyClaim | None = None,
+    alone: Thresholds = NOBODY_ELSE,
 ) -> Answer:
     """Confirm a pending transaction and credit its net to the merchant.
 
-    Answers 200, also when it is confirmed already.
+    ``alone`` has the sums up to which one person suffices (``approval_service``). Answers
+    200, also when it is confirmed already.
 
     Raises:
         NotFound: unknown, or somebody else's.
         NotPending: it was canceled or has expired.
     """
-    return _settle(connection, caller, origin, transaction_id, Action.CONFIRM, None, claim)
+    return _settle(connection, caller, origin, transaction_id, Action.CONFIRM, None, claim, alone)
 
 
 def cancel(
@@ -180,7 +210,7 @@ def check(
         row = sql.READ_ONE_BY_KEY.first(connection, parameters)
         if row is not None and not row[1]:
             return Answer(200, row[0])
-        actor, _ = _caller(connection, caller, origin, Scope.READ, None)
+        actor, _ = who_asks(connection, caller, origin, Scope.READ, None)
     else:
         actor = caller
     return Answer(200, _read_settled(connection, actor, transaction_id))
@@ -205,65 +235,6 @@ def expire_overdue(connection: Connection, *, batch: int = 500) -> int:
             },
         ).scalar_one()
     )
-
-
-def _act(
-    connection: Connection,
-    statement: HotStatement,
-    parameters: Mapping[str, Any],
-    explain: Callable[[], Answer | None],
-    status: int,
-    caller: KeyDigest | Actor,
-    claim: IdempotencyClaim | None,
-) -> Answer:
-    """Run one guarded statement; when it wrote nothing, say why or try again."""
-    if claim is not None:
-        parameters = {**parameters, **claim.parameters(), "answer_status": status}
-    for _ in range(_ROUNDS):
-        try:
-            row = statement.first(connection, parameters)
-        except IntegrityError as error:
-            if constraint_name(error) not in _EXPLAINED_CONSTRAINTS:
-                raise
-            row = None
-        if row is not None:
-            return Answer(status, row[0])
-        answer = explain()
-        if answer is not None and _kept(connection, caller, claim, answer):
-            return answer
-    raise Unavailable("The transaction is busy; try again.", retry_after=1)
-
-
-def _kept(
-    connection: Connection,
-    caller: KeyDigest | Actor,
-    claim: IdempotencyClaim | None,
-    answer: Answer,
-) -> bool:
-    """Keep an answer that the explaining path found, unless it is a kept one itself."""
-    if claim is None or answer.replayed or not isinstance(caller, KeyDigest):
-        return True
-    actor = key_service.authenticate(connection, caller, Origin("api"))
-    assert actor.user_id is not None
-    return idempotency_service.keep(connection, actor.user_id, claim, answer)
-
-
-def _caller(
-    connection: Connection,
-    caller: KeyDigest | Actor,
-    origin: Origin,
-    scope: Scope,
-    claim: IdempotencyClaim | None,
-) -> tuple[Actor, Answer | None]:
-    """Return who asks, and the kept answer if this was asked before."""
-    if isinstance(caller, Actor):
-        caller.require(scope)
-        return caller, None
-    actor = key_service.authenticate(connection, caller, origin)
-    actor.require(scope)
-    assert actor.user_id is not None
-    kept = idempotency_service.replay(connection, actor.user_id, claim) if claim else None
-    return actor, kept
 
 
 def _is_sound(new: NewTransaction) -> bool:
@@ -291,6 +262,25 @@ def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[U
         raise InvalidInput.of("user_id", "This user is deactivated.")
     currency = owner.currency if new.currency is None else new.currency
     return owner.id, money.parse_amount(new.amount, currency)
+
+
+_REFERENCE_TAKEN = text(
+    """
+    SELECT EXISTS (SELECT FROM transactions t JOIN users u ON u.id = t.user_id
+        WHERE t.user_id = :user_id AND t.reference = :reference AND u.unique_reference)
+    """
+)
+
+
+def _require_free_reference(connection: Connection, user_id: UUID, reference: str | None) -> None:
+    """Refuse a second transaction of a reference where the merchant wants one at most.
+
+    Raises:
+        ReferenceTaken: also by one that was canceled or has expired.
+    """
+    taken = {"user_id": user_id, "reference": reference}
+    if reference is not None and connection.scalar(_REFERENCE_TAKEN, taken):
+        raise ReferenceTaken
 
 
 _SAME = text(
@@ -333,6 +323,7 @@ def _settle(
     action: Action,
     reason: str | None,
     claim: IdempotencyClaim | None,
+    alone: Thresholds = NOBODY_ELSE,
 ) -> Answer:
     posting = action is Action.CONFIRM
     scope = Scope.CONFIRM if posting else Scope.WRITE
@@ -348,6 +339,7 @@ def _settle(
     }
     if posting:
         parameters["journal_id"] = new_id()
+        parameters["alone"] = msgspec.json.encode(dict(alone)).decode()
     if isinstance(caller, KeyDigest):
         statement = sql.SETTLE_BY_KEY[posting, claim is not None]
         parameters |= {"digest": caller.value, "scope": scope.value}
@@ -357,7 +349,7 @@ def _settle(
         parameters |= {"caller_id": caller.user_id}
 
     def explain() -> Answer | None:
-        actor, kept = _caller(connection, caller, origin, scope, claim)
+        actor, kept = who_asks(connection, caller, origin, scope, claim)
         if kept:
             return kept
         body = _read_settled(connection, actor, transaction_id)
@@ -367,7 +359,7 @@ def _settle(
             return None
         return Answer(200, body)
 
-    return _act(connection, statement, parameters, explain, 200, caller, claim)
+    return act(connection, statement.first, parameters, explain, 200, caller, claim)
 
 
 _ACTIVE_ADMIN = text("SELECT true FROM users WHERE id = :id AND active AND role = 'admin'")

@@ -13,6 +13,7 @@ from sqlalchemy import TextClause, text
 
 from standart.db import HotStatement
 from standart.models import MAX_AMOUNT
+from standart.services import fee_sql
 from standart.services.wire import CLOCK, VISIBLE, event_json, transaction_json, unit
 
 KEPT_FOR = "interval '24 hours'"
@@ -58,43 +59,56 @@ _CLAIM = f"""
     ),"""
 
 
-def _create(keyed: bool) -> HotStatement:
-    """Build the statement that creates a transaction.
+def _create(keyed: bool, free: bool) -> HotStatement:
+    """Build the statement that creates a transaction by the fee in force (``fee_sql``).
 
-    The commission is the rule of the contract: amount times rate, rounded half away from
-    zero (half-up for positive amounts) once to the minor unit, never above the amount.
+    ``free`` is for merchants without limits, and creates nothing for others: those are
+    checked in the same transaction before, under a lock of their own.
     """
+    unlimited = "AND NOT EXISTS (SELECT FROM limits l WHERE l.user_id = u.id)"
     return HotStatement(
         f"""
     WITH {BY_KEY},
     terms AS MATERIALIZED (
-        SELECT u.id AS user_id, u.commission_rate, clock_timestamp() AS at,
-            coalesce(:currency, u.currency) AS currency, CAST(:amount AS numeric) AS amount
+        SELECT u.id AS user_id, coalesce(f.rate, u.commission_rate) AS commission_rate,
+            f.id AS fee_schedule_id, f.fixed AS fee_fixed, f.minimum AS fee_minimum,
+            f.maximum AS fee_maximum, clock_timestamp() AS at, m.currency,
+            CAST(:amount AS numeric) AS amount,
+            u.unique_reference AND CAST(:reference AS text) IS NOT NULL AS unique_reference
         FROM caller c JOIN users u ON u.id = coalesce(CAST(:user_id AS uuid), c.id) AND u.active
+        CROSS JOIN LATERAL (SELECT coalesce(:currency, u.currency) AS currency) AS m
+        LEFT JOIN LATERAL {fee_sql.in_force("u.id", "m.currency")} AS f ON true
         WHERE (c.role = 'admin') = (CAST(:user_id AS uuid) IS NOT NULL)
+        {unlimited if free else ""}
     ),
     exact AS MATERIALIZED (
         SELECT t.*, t.amount / t.unit AS minor
         FROM (SELECT *, {unit("currency")} AS unit FROM terms) AS t
         WHERE scale(t.amount) <= scale(t.unit)
+          AND NOT (t.unique_reference AND EXISTS (
+              SELECT FROM transactions r WHERE r.user_id = t.user_id AND r.reference = :reference))
     ),
     bare AS MATERIALIZED (
         SELECT x.user_id, CAST(:id AS uuid) AS id, x.minor::bigint AS amount,
-            least(x.minor, round(x.minor * x.commission_rate))::bigint AS commission,
+            {fee_sql.commission("x.minor", "x")} AS commission,
             x.commission_rate, x.currency, x.unit, 'pending' AS status,
             CAST(:reference AS text) AS reference, CAST(:description AS text) AS description,
             CAST(:metadata AS jsonb) AS metadata, CAST(NULL AS text) AS reason, x.at AS created_at,
             x.at + make_interval(secs => :ttl) AS expires_at,
-            CAST(NULL AS timestamptz) AS finished_at
+            CAST(NULL AS timestamptz) AS finished_at,
+            x.fee_schedule_id, x.fee_fixed, x.fee_minimum, x.fee_maximum,
+            CAST(NULL AS uuid) AS late_for, 0 AS refunded, 0 AS approvals, x.unique_reference
         FROM exact x WHERE x.minor BETWEEN 1 AND {MAX_AMOUNT}
     ),
     born AS MATERIALIZED (SELECT b.*, {transaction_json("b")} AS body FROM bare b),
     {_CLAIM.format(source="born") if keyed else ""}
     made AS (
         INSERT INTO transactions (user_id, id, amount, commission, commission_rate, currency,
-            reference, description, metadata, created_at, expires_at)
+            reference, description, metadata, created_at, expires_at, fee_schedule_id, fee_fixed,
+            fee_minimum, fee_maximum, unique_reference)
         SELECT b.user_id, b.id, b.amount, b.commission, b.commission_rate, b.currency,
-            b.reference, b.description, b.metadata, b.created_at, b.expires_at
+            b.reference, b.description, b.metadata, b.created_at, b.expires_at,
+            b.fee_schedule_id, b.fee_fixed, b.fee_minimum, b.fee_maximum, b.unique_reference
         FROM born b{", claim" if keyed else ""}
         RETURNING 1
     )
@@ -103,7 +117,8 @@ def _create(keyed: bool) -> HotStatement:
     )
 
 
-CREATE = {keyed: _create(keyed) for keyed in (False, True)}
+CREATE = {keyed: _create(keyed, free=True) for keyed in (False, True)}
+CREATE_WITHIN_LIMITS = {keyed: _create(keyed, free=False) for keyed in (False, True)}
 
 # What every ending writes besides the status, from the rows named ``ended`` and those of
 # them that were ``settled``. Ids come from the caller: one of each for each row.
@@ -163,8 +178,12 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
     """Build the statement that confirms (``posting``) or cancels a pending transaction.
 
     The row is locked first and the clock is read after that: whoever waited for the lock
-    past the expiry comes too late. Only an admin confirms, whatever scopes a key may have.
+    past the expiry comes too late. Only an admin confirms, whatever scopes a key may have,
+    and above the sum that ``alone`` names for the currency not alone.
     """
+    alone = "j.amount <= coalesce((CAST(:alone AS jsonb) ->> j.currency)::bigint, j.amount)"
+    approvals = """(SELECT count(*) FROM approvals a WHERE a.user_id = j.user_id
+        AND a.object_type = 'transaction' AND a.object_id = j.id)"""
     allowed = "c.role = 'admin'" if posting else "(c.role = 'admin' OR t.user_id = c.id)"
     return HotStatement(
         f"""
@@ -182,8 +201,10 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
             {unit("j.currency")} AS unit, CAST(:status AS text) AS status, j.reference,
             j.description, j.metadata, CAST(:reason AS text) AS reason, j.created_at,
             j.expires_at, j.at AS finished_at, j.actor_id, j.actor_name,
-            CAST(:event_id AS uuid) AS event_id, CAST(:delivery_id AS uuid) AS delivery_id
-        FROM judged j WHERE j.at < j.expires_at
+            CAST(:event_id AS uuid) AS event_id, CAST(:delivery_id AS uuid) AS delivery_id,
+            j.fee_schedule_id, j.fee_fixed, j.fee_minimum, j.fee_maximum, j.late_for,
+            0 AS refunded, {approvals if posting else "0"} AS approvals
+        FROM judged j WHERE j.at < j.expires_at {f"AND {alone}" if posting else ""}
     ),
     ended AS MATERIALIZED (SELECT b.*, {transaction_json("b")} AS body FROM bare b),
     {_CLAIM.format(source="ended") if keyed else ""}
@@ -223,7 +244,8 @@ EXPIRE = text(
             {unit("d.currency")} AS unit, 'expired' AS status, d.reference, d.description,
             d.metadata, d.reason, d.created_at, d.expires_at, d.expires_at AS finished_at,
             CAST(NULL AS uuid) AS actor_id, 'system' AS actor_name,
-            ids.event_id, ids.delivery_id
+            ids.event_id, ids.delivery_id, d.fee_schedule_id, d.fee_fixed, d.fee_minimum,
+            d.fee_maximum, d.late_for, 0 AS refunded, 0 AS approvals
         FROM numbered d
         JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:delivery_ids AS uuid[]))
             WITH ORDINALITY AS ids (event_id, delivery_id, n) USING (n)

@@ -45,7 +45,8 @@ def transaction_json(row: str) -> str:
     """SQL: the wire form of the columns of ``row`` (an alias) as compact json.
 
     ``row`` must have the columns of ``transactions`` with ``status``, ``reason`` and
-    ``finished_at`` as the reader shall see them, and ``unit`` (see there).
+    ``finished_at`` as the reader shall see them, ``unit`` (see there), ``refunded`` in minor
+    units and the number of ``approvals``.
     """
     return f"""(SELECT row_to_json(w) FROM (SELECT
         {row}.id, {row}.user_id,
@@ -57,8 +58,21 @@ def transaction_json(row: str) -> str:
         {row}.status, {row}.reference, {row}.description, {row}.metadata, {row}.reason,
         {rfc3339(f"{row}.created_at")} AS created_at,
         {rfc3339(f"{row}.expires_at")} AS expires_at,
-        {rfc3339(f"{row}.finished_at")} AS finished_at
+        {rfc3339(f"{row}.finished_at")} AS finished_at,
+        {_fee_schedule_json(row)} AS fee_schedule,
+        ({row}.refunded * {row}.unit)::text AS refunded_amount,
+        {row}.late_for, {row}.approvals
     ) AS w)"""
+
+
+def _fee_schedule_json(row: str) -> str:
+    return f"""(SELECT row_to_json(f) FROM (SELECT
+            {row}.fee_schedule_id AS id,
+            trim_scale({row}.commission_rate)::text AS rate,
+            ({row}.fee_fixed * {row}.unit)::text AS fixed,
+            ({row}.fee_minimum * {row}.unit)::text AS minimum,
+            ({row}.fee_maximum * {row}.unit)::text AS maximum
+        ) AS f WHERE {row}.fee_schedule_id IS NOT NULL)"""
 
 
 def event_json(row: str) -> str:
@@ -75,16 +89,29 @@ def event_json(row: str) -> str:
     ) AS e)"""
 
 
+_OVERDUE = "t.status = 'pending' AND t.expires_at <= clock.now"
+
 # What a reader sees of ``transactions t``: from ``expires_at`` on a pending one is expired,
-# swept or not. One clock reading per statement, so that one answer agrees with itself.
+# swept or not. One clock reading per statement, so that one answer agrees with itself. The
+# approvals of one that ended unpaid are those of its late payment, and of the late one too.
 VISIBLE = f"""
     t.user_id, t.id, t.amount, t.commission, t.commission_rate, t.currency,
     {unit("t.currency")} AS unit,
-    CASE WHEN t.status = 'pending' AND t.expires_at <= clock.now THEN 'expired' ELSE t.status END
-        AS status,
+    CASE WHEN {_OVERDUE} THEN 'expired' ELSE t.status END AS status,
     t.reference, t.description, t.metadata, t.reason, t.created_at, t.expires_at,
-    CASE WHEN t.status = 'pending' AND t.expires_at <= clock.now THEN t.expires_at
-        ELSE t.finished_at END AS finished_at
+    CASE WHEN {_OVERDUE} THEN t.expires_at ELSE t.finished_at END AS finished_at,
+    t.fee_schedule_id, t.fee_fixed, t.fee_minimum, t.fee_maximum, t.late_for,
+    coalesce((
+        SELECT s.refunded FROM refund_totals s
+        WHERE s.user_id = t.user_id AND s.transaction_id = t.id
+    ), 0) AS refunded,
+    (
+        SELECT count(*) FROM approvals a
+        WHERE a.user_id = t.user_id AND a.object_id = coalesce(t.late_for, t.id)
+          AND a.object_type = CASE
+              WHEN t.late_for IS NOT NULL OR t.status IN ('canceled', 'expired') OR {_OVERDUE}
+              THEN 'late_payment' ELSE 'transaction' END
+    ) AS approvals
 """
 
 CLOCK = "(SELECT clock_timestamp() AS now)"

@@ -235,7 +235,7 @@ REFUSED = {
     "second settlement": (settlement("confirmed", *RIGHT), "uq_journals_settlement"),
     "settlement of nothing": (
         [JOURNAL + "(:shop, :new, 'settlement', NULL, 2)"],
-        "ck_journals_settles_a_transaction",
+        "ck_journals_has_its_source",
     ),
     "confirmed without settlement": (CONFIRMS, "confirmed_is_settled"),
     "born confirmed": (

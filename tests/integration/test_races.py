@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.errors import IdempotencyKeyInFlight, NotPending
-from standart.services import ledger_service, transaction_service, webhook_service
+from standart.services import guarded, ledger_service, transaction_service, webhook_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.transaction_service import NewTransaction
 from tests.builders import (
@@ -215,7 +215,7 @@ def test_a_key_that_was_held_only_for_a_moment_is_tried_again(
 ) -> None:
     new = NewTransaction(amount="100.00", id=uuid4())
     claim = IdempotencyClaim.of("/create_transaction", "k", b"{}")
-    authenticate = transaction_service.key_service.authenticate
+    authenticate = guarded.key_service.authenticate
 
     with uncommitted(engine) as other:
         other.execute(
@@ -227,7 +227,7 @@ def test_a_key_that_was_held_only_for_a_moment_is_tried_again(
             other.rollback()
             return authenticate(*arguments)
 
-        monkeypatch.setattr(transaction_service.key_service, "authenticate", let_go_first)
+        monkeypatch.setattr(guarded.key_service, "authenticate", let_go_first)
         answer = transaction_service.create(
             connection, merchant.digest, ORIGIN, new, ttl_seconds=900, claim=claim
         )
@@ -391,7 +391,7 @@ def test_a_repeated_id_waits_for_a_confirm_that_began_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     new = NewTransaction(amount="100.00", id=uuid4())
-    authenticate = transaction_service.key_service.authenticate
+    authenticate = guarded.key_service.authenticate
     is_overdue = text("SELECT expires_at <= clock_timestamp() FROM transactions")
 
     def create(own: Connection, ttl: int) -> Answer:
@@ -405,7 +405,7 @@ def test_a_repeated_id_waits_for_a_confirm_that_began_meanwhile(
             wait_until(lambda: bool(connection.scalar(is_overdue)))
             return authenticate(*arguments)
 
-        monkeypatch.setattr(transaction_service.key_service, "authenticate", confirm_first)
+        monkeypatch.setattr(guarded.key_service, "authenticate", confirm_first)
         with blocked(superuser, with_connection(engine, lambda own: create(own, 900))) as waiting:
             confirming.commit()
 

@@ -82,6 +82,10 @@ def test_a_transaction_is_born_pending_with_the_merchants_terms(
         "metadata": {"cart": "1"},
         "reason": None,
         "finished_at": None,
+        "fee_schedule": None,
+        "refunded_amount": "0.00",
+        "late_for": None,
+        "approvals": 0,
     }
 
 

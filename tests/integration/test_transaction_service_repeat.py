@@ -16,7 +16,7 @@ from standart.errors import (
     IdempotencyKeyReused,
     InvalidInput,
 )
-from standart.services import transaction_service
+from standart.services import guarded, transaction_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from tests.builders import ORIGIN, TestUser, make_user, row_counts
 from tests.integration.calls import PATH, claim, create, wrong_fields
@@ -212,14 +212,14 @@ def test_an_answer_that_was_kept_meanwhile_wins(
 ) -> None:
     chosen = uuid4()
     create(connection, merchant, id=chosen)
-    real = transaction_service.idempotency_service.keep
+    real = guarded.idempotency_service.keep
 
     def overtaken(*arguments: Any) -> bool:
-        monkeypatch.setattr(transaction_service.idempotency_service, "keep", real)
+        monkeypatch.setattr(guarded.idempotency_service, "keep", real)
         assert real(*arguments)  # another request keeps its answer first
         return real(*arguments)
 
-    monkeypatch.setattr(transaction_service.idempotency_service, "keep", overtaken)
+    monkeypatch.setattr(guarded.idempotency_service, "keep", overtaken)
 
     answer = create(connection, merchant, id=chosen, claimed=claim())
 

@@ -40,7 +40,7 @@ JOURNALS = (
 SCOPES = "scopes <@ ARRAY[%s] AND cardinality(scopes) > 0"
 
 # (table, name, rule before, rule from now on); None where there is no such rule.
-CHECKS = (
+CHECKS: tuple[tuple[str, str, str | None, str | None], ...] = (
     ("accounts", "kind", OLD_ACCOUNTS, ACCOUNTS),
     ("balance_deltas", "kind", OLD_ACCOUNTS, ACCOUNTS),
     ("entries", "kind", OLD_ACCOUNTS, ACCOUNTS),
@@ -84,12 +84,12 @@ CHECKS = (
 
 
 def replace_checks(old: int, new: int) -> None:
-    for check in CHECKS:
-        table, name = check[:2]
-        if check[old] is not None:
+    for table, name, *rules in CHECKS:
+        if rules[old] is not None:
             op.drop_constraint(op.f(f"ck_{table}_{name}"), table, type_="check")
-        if check[new] is not None:
-            op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, check[new])
+        rule = rules[new]
+        if rule is not None:
+            op.create_check_constraint(op.f(f"ck_{table}_{name}"), table, rule)
 
 
 def upgrade() -> None:
@@ -248,11 +248,11 @@ def upgrade() -> None:
             "unique_reference", sa.Boolean(), server_default=sa.text("false"), nullable=False
         ),
     )
-    replace_checks(2, 3)
+    replace_checks(0, 1)
 
 
 def downgrade() -> None:
-    replace_checks(3, 2)
+    replace_checks(1, 0)
     op.drop_column("users", "unique_reference")
     op.drop_constraint(op.f("fk_transactions_transactions"), "transactions", type_="foreignkey")
     op.drop_constraint(op.f("fk_transactions_fee_schedules"), "transactions", type_="foreignkey")

@@ -1,0 +1,17 @@
+"""Every call of the API, as the documentation tells it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from standart.api.operations import balance, events, health, transactions
+from standart.api.operations.base import Operation
+
+__all__ = ["OPERATIONS", "Operation"]
+
+OPERATIONS: Final = (
+    *transactions.OPERATIONS,
+    *balance.OPERATIONS,
+    *events.OPERATIONS,
+    *health.OPERATIONS,
+)

@@ -1,0 +1,62 @@
+"""What the documentation tells of a call, and the errors that calls of a kind share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from standart.errors import (
+    DomainError,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+    InsufficientScope,
+    InvalidInput,
+    Malformed,
+    PayloadTooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from standart.models import Scope
+
+Errors = tuple[type[DomainError], ...]
+
+ANY: Final[Errors] = (Malformed, InvalidInput, Unavailable)
+KEYED: Final[Errors] = (*ANY, Unauthenticated, InsufficientScope, TooManyRequests)
+POSTED: Final[Errors] = (
+    *KEYED,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    IdempotencyKeyInFlight,
+    IdempotencyKeyReused,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One call: ``scope`` is what its key needs, ``None`` for no key at all.
+
+    ``examples`` are bodies, ``example`` is the answer; ``wrong_field`` is the field that the
+    example of a 422 complains about.
+    """
+
+    method: Literal["get", "post"]
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str
+    scope: Scope | None
+    answer: type[Struct]
+    example: Mapping[str, Any]
+    errors: Errors
+    wrong_field: str
+    successes: Mapping[int, str] = field(default_factory=lambda: {200: "Done."})
+    body: type[Struct] | None = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    query: type[Struct] | None = None
+    path_parameter: str | None = None

@@ -1,0 +1,52 @@
+"""What goes over the wire, once for reading, checking and documenting it.
+
+Requests refuse unknown fields; ``__post_init__`` applies the grammars that types cannot
+say. Answers are written by the database (``services/wire.py``): their schemas here
+document them, and the tests hold the two together.
+"""
+
+from standart.api.schemas.balance import Balances, CurrencyBalance
+from standart.api.schemas.common import (
+    FieldProblem,
+    Health,
+    NoQuery,
+    OfUser,
+    Problem,
+    Reply,
+    Request,
+)
+from standart.api.schemas.events import Attempt, Delivery, Event, EventPage, ListEvents, WebhookBody
+from standart.api.schemas.transactions import (
+    CancelTransaction,
+    CheckTransaction,
+    ConfirmTransaction,
+    CreateTransaction,
+    ListTransactions,
+    Transaction,
+    TransactionPage,
+)
+
+__all__ = [
+    "Attempt",
+    "Balances",
+    "CancelTransaction",
+    "CheckTransaction",
+    "ConfirmTransaction",
+    "CreateTransaction",
+    "CurrencyBalance",
+    "Delivery",
+    "Event",
+    "EventPage",
+    "FieldProblem",
+    "Health",
+    "ListEvents",
+    "ListTransactions",
+    "NoQuery",
+    "OfUser",
+    "Problem",
+    "Reply",
+    "Request",
+    "Transaction",
+    "TransactionPage",
+    "WebhookBody",
+]

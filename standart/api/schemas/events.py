@@ -1,0 +1,78 @@
+"""Events and their deliveries: what is asked and answered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from standart.api import checks
+from standart.api.fields import Cursor, EventType, Id, Limit, Moment, Status, UserId
+from standart.api.schemas.common import Reply, Request
+from standart.api.schemas.transactions import Transaction
+
+
+class ListEvents(Request, frozen=True):
+    """Filters of a list of events; all given ones must hold."""
+
+    user_id: UserId | None = None
+    type: EventType | None = None
+    transaction_id: Id | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
+
+    def __post_init__(self) -> None:
+        checks.require(
+            ("user_id", self.user_id, checks.identifier),
+            ("transaction_id", self.transaction_id, checks.identifier),
+            ("limit", self.limit, checks.limit),
+        )
+
+
+class WebhookBody(Reply, frozen=True):
+    """What a webhook carries; `id` and `status` are the transaction's."""
+
+    type: EventType
+    timestamp: Moment
+    id: Id
+    status: Status
+    data: Transaction
+
+
+class Attempt(Reply, frozen=True):
+    """One try to deliver an event."""
+
+    number: int
+    url: str
+    outcome: str
+    status_code: int | None
+    duration_ms: int
+    created_at: Moment
+
+
+class Delivery(Reply, frozen=True):
+    """The way of an event to a receiver."""
+
+    id: Id
+    state: Literal["waiting", "delivered", "dead"]
+    attempt_count: int
+    next_attempt_at: Moment | None
+    delivered_at: Moment | None
+    attempts: list[Attempt]
+
+
+class Event(Reply, frozen=True):
+    """What happened to a transaction, and how the webhook fared."""
+
+    id: Id
+    type: EventType
+    transaction_id: Id
+    user_id: UserId
+    created_at: Moment
+    payload: WebhookBody
+    deliveries: list[Delivery]
+
+
+class EventPage(Reply, frozen=True):
+    """Newest first; `next_cursor` is null on the last page."""
+
+    data: list[Event]
+    next_cursor: str | None
