@@ -343,12 +343,15 @@ def unit(connection: Connection) -> Iterator[None]:
     """Hold one transaction on a connection in autocommit mode: all of the block or nothing.
 
     For acts that lock first and look then: each statement sees what was committed before
-    it began.
+    it began. On a connection that holds somebody's unit of work the block is part of that.
 
     Raises:
         DBAPIError: as SQLAlchemy would raise it, also for the commit itself.
     """
     raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    if not raw.autocommit:
+        yield
+        return
     try:
         with raw.transaction():
             yield

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from standart import money
 from standart.errors import InvalidInput
 from standart.models import Scope
+from standart.services import posting
 from standart.services.access import Actor
 
 _BALANCES = text(
@@ -27,29 +28,6 @@ _BALANCES = text(
     ORDER BY 1
     """
 )
-
-# DELETE … RETURNING takes exactly the deltas that it saw; a watermark over ids would lose
-# those that commit late.
-_FOLD = text(
-    """
-    WITH taken AS (
-        DELETE FROM balance_deltas WHERE id = ANY (ARRAY(
-            SELECT id FROM balance_deltas ORDER BY id LIMIT :batch FOR UPDATE SKIP LOCKED
-        ))
-        RETURNING user_id, currency, kind, amount
-    ),
-    folded AS (
-        INSERT INTO accounts (user_id, currency, kind, balance)
-        SELECT user_id, currency, kind, sum(amount) FROM taken
-        GROUP BY user_id, currency, kind
-        ORDER BY user_id, currency, kind
-        ON CONFLICT (user_id, currency, kind) DO UPDATE
-            SET balance = accounts.balance + excluded.balance
-    )
-    SELECT count(*) FROM taken
-    """
-)
-
 
 def balances(
     connection: Connection, actor: Actor, *, user_id: UUID | None = None
@@ -74,7 +52,7 @@ def balances(
 
 def fold_deltas(connection: Connection, *, batch: int = 5000) -> int:
     """Fold up to ``batch`` deltas into their accounts; return how many. Changes no balance."""
-    return int(connection.execute(_FOLD, {"batch": batch}).scalar_one())
+    return posting.fold(connection, batch=batch)
 
 
 @dataclass(frozen=True, slots=True)
