@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from standart import setting_docs
@@ -37,7 +38,7 @@ def _about(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that can be set. Durations are in seconds."""
+    """Everything that can be set. Durations are in seconds, sums in minor units."""
 
     database_url: str = field(
         repr=False,
@@ -163,6 +164,15 @@ class Settings:
             "STANDART_RATE_LIMIT",
             kinds.RATE_LIMIT,
             "Requests that one API key may make, 0 for no limit. Logins are always throttled.",
+        ),
+    )
+    four_eyes_above: Mapping[str, int] = field(
+        default_factory=lambda: MappingProxyType({}),
+        metadata=_about(
+            "STANDART_FOUR_EYES_ABOVE",
+            kinds.SUMS,
+            "Sums above which a confirm, payout, late payment or adjustment needs a second "
+            "admin; in a currency that is not named one admin suffices for any sum.",
         ),
     )
     proxy_hops: int = field(

@@ -43,6 +43,7 @@ _OWN_WORDS = {
     "encryption_keys": "required",
     "metrics_port": "off",
     "rate_limit": "off",
+    "four_eyes_above": "off",
     "webhook_allowed_networks": "none",
 }
 

@@ -7,10 +7,11 @@ put the text itself into it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -18,8 +19,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from standart.encryption import FORM, Keyring
-from standart.errors import ConfigurationError
-from standart.money import CURRENCIES
+from standart.errors import ConfigurationError, InvalidInput
+from standart.money import CURRENCIES, parse_amount
 
 T = TypeVar("T")
 
@@ -32,6 +33,7 @@ _WORDS = {
 _PERIODS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _WHOLE = re.compile(r"[0-9]{1,10}")
+_NOTHING = re.compile(r"0(\.0{1,18})?")
 _HOST = re.compile(r"\.?[a-z0-9]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9_-]*[a-z0-9])?)*")
 _DATABASE_SCHEME = re.compile(r"(postgres|postgresql|postgresql\+psycopg)://")
 _REDIS_SCHEMES = ("redis", "rediss", "redis+socket", "unix")
@@ -157,6 +159,26 @@ def _parse_currency(text: str) -> str:
     return text
 
 
+def _parse_sums(text: str) -> Mapping[str, int]:
+    sums: dict[str, int] = {}
+    for part in text.split(","):
+        code, _, amount = part.strip().partition(":")
+        currency = _parse_currency(code)
+        if currency in sums:
+            raise ValueError(f"names {currency} twice")
+        sums[currency] = _parse_sum(amount, currency)
+    return MappingProxyType(sums)
+
+
+def _parse_sum(text: str, currency: str) -> int:
+    if _NOTHING.fullmatch(text):
+        return 0
+    try:
+        return parse_amount(text, currency).amount
+    except InvalidInput as error:
+        raise ValueError(f"{text!r} {error.errors[0].message}") from None
+
+
 def _parse_folder(text: str) -> Path:
     try:
         folder = Path(text).expanduser()
@@ -242,6 +264,9 @@ HOSTS = Kind(
 )
 RATE_LIMIT = Kind("a number per second, minute, hour or day such as 100/second", _parse_rate_limit)
 CURRENCY = Kind("an ISO 4217 code such as RUB", _parse_currency)
+SUMS = Kind(
+    "currencies with a sum each such as RUB:100000.00,USD:1000.00, separated by commas", _parse_sums
+)
 FOLDER = Kind("a folder", _parse_folder)
 DATABASE_URL = Kind(
     "a URL such as postgresql://user:password@host:5432/standart", _parse_database_url

@@ -120,6 +120,12 @@ def test_every_field_is_described_under_a_variable_of_its_own() -> None:
         ("STANDART_RATE_LIMIT", "100/second", "rate_limit", RateLimit(100, 1)),
         ("STANDART_RATE_LIMIT", "5/day", "rate_limit", RateLimit(5, 86400)),
         ("STANDART_RATE_LIMIT", "0", "rate_limit", None),
+        ("STANDART_FOUR_EYES_ABOVE", "RUB:100000.00", "four_eyes_above", {"RUB": 10_000_000}),
+        (
+            *("STANDART_FOUR_EYES_ABOVE", "RUB:0, JPY:1000,KWD:1.005,USD:0.00", "four_eyes_above"),
+            {"RUB": 0, "JPY": 1000, "KWD": 1005, "USD": 0},
+        ),
+        ("STANDART_FOUR_EYES_ABOVE", "", "four_eyes_above", {}),
         ("STANDART_PROXY_HOPS", "2", "proxy_hops", 2),
         ("STANDART_DATA_DIR", "/var/lib/standart", "data_dir", Path("/var/lib/standart")),
         ("STANDART_DATABASE_POOL_SIZE", "100", "database_pool_size", 100),
@@ -144,6 +150,14 @@ def test_values_are_read(variable: str, text: str, field: str, value: object) ->
         ("STANDART_EXPIRY_SWEEP_SECONDS", ("0", "3601", "five", "5s")),
         ("STANDART_DEFAULT_CURRENCY", ("rub", "XXX", "RUR")),
         ("STANDART_DEFAULT_LOCALE", ("de", "ru_RU")),
+        (
+            "STANDART_FOUR_EYES_ABOVE",
+            (
+                *("RUB", "RUB:", "100.00", "rub:100.00", "XXX:1", "RUB:-1", "RUB:1.001", "JPY:1.0"),
+                *("RUB:1e3", "RUB:100,00", "RUB:1;USD:1", "RUB:1,", "RUB:1,RUB:2", "RUB:١"),
+                *("RUB:" + "9" * 5000, "RUB:0." + "0" * 40, "RUB: 1", "RUB:NaN"),
+            ),
+        ),
         ("STANDART_WEBHOOK_ALLOWED_NETWORKS", ("localhost", "10.0.0.1/8", "127.0.0.0/8,", "/8")),
         ("STANDART_WEBHOOK_ALLOW_HTTP", ("maybe", "2", "tru")),
         ("STANDART_WEBHOOK_RETRY_SCHEDULE", ("5,,6", "0", "5;6", "-5", "2592001")),
