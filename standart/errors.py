@@ -25,8 +25,8 @@
     │   └── IdempotencyKeyInFlight
     ├── PayloadTooLarge            413
     ├── UnsupportedMediaType       415
-    ├── LimitExceeded              422  names the limit
     ├── InvalidInput               422  one entry of ``errors`` for each field
+    │   ├── LimitExceeded               names the limit
     │   └── IdempotencyKeyReused
     ├── TooManyRequests            429
     ├── Unavailable                503
@@ -204,26 +204,29 @@ class UnsupportedMediaType(DomainError):
     code, status, title = "unsupported_media_type", 415, "Unsupported media type"
 
 
-class LimitExceeded(DomainError):
-    """This would exceed a limit of the merchant."""
-
-    code, status, title = "limit_exceeded", 422, "Limit exceeded"
-
-
 class InvalidInput(DomainError):
     """Some fields are not valid."""
 
     code, status, title = "invalid_input", 422, "Invalid input"
 
-    def __init__(self, errors: Sequence[FieldError] = (), detail: str | None = None) -> None:
-        """``errors`` names each wrong field once."""
+    def __init__(
+        self, errors: Sequence[FieldError] = (), detail: str | None = None, **members: object
+    ) -> None:
+        """``errors`` names each wrong field once; ``members`` as everywhere."""
         self.errors = tuple(errors)
         super().__init__(detail)
+        self.members = members
 
     @classmethod
     def of(cls, field: str, message: str) -> InvalidInput:
         """The usual case: one wrong field."""
         return cls([FieldError(field, message)])
+
+
+class LimitExceeded(InvalidInput):
+    """This would exceed a limit of the merchant."""
+
+    code, title = "limit_exceeded", "Limit exceeded"
 
 
 class IdempotencyKeyReused(InvalidInput):

@@ -10,6 +10,7 @@ from standart.errors import (
     IdempotencyKeyReused,
     InsufficientScope,
     InvalidInput,
+    LimitExceeded,
     NotPending,
 )
 from standart.models import Scope
@@ -114,6 +115,9 @@ def field_errors(error: type[DomainError], field: str) -> dict[str, Any]:
     if error is IdempotencyKeyReused:
         message = "This key was used with another request."
         return {"errors": [{"field": "Idempotency-Key", "message": message}]}
+    if error is LimitExceeded:
+        message = "would exceed the limit daily_amount of 500000.00 RUB"
+        return {"errors": [{"field": "amount", "message": message}]}
     if error is InvalidInput:
         return {"errors": [{"field": field, "message": _MESSAGES[field]}]}
     return {}
@@ -123,6 +127,8 @@ def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
     """Return the members that an example of ``error`` has of its own."""
     if error is NotPending:
         return {"transaction_status": "expired"}
+    if error is LimitExceeded:
+        return {"limit": "daily_amount", "value": "500000.00", "currency": "RUB"}
     if error is InsufficientScope and scope is not None:
         return {"required_scope": scope.value}
     return {}

@@ -9,7 +9,7 @@ All functions expect an autocommit connection.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from standart.db import unit
 from standart.errors import (
     IdConflict,
     InvalidInput,
+    LimitExceeded,
     NotFound,
     ReferenceTaken,
     Unauthenticated,
@@ -106,47 +107,49 @@ def create(
                 raise _Limited(owner_id, amount)
         return answer
 
-    run: Run = sql.CREATE[claim is not None].first
-    try:
-        return act(connection, run, parameters, explain, 201, digest, claim)
-    except _Limited as limited:
-        run = _within_limits(*limited.args, keyed=claim is not None)
-
     def explain_limited() -> Answer | None:
         with suppress(_Limited):
             return explain()
         return None
 
+    run: Run = sql.CREATE[claim is not None].first
+    try:
+        return act(connection, run, parameters, explain, 201, digest, claim)
+    except _Limited as limited:
+        run = _within_limits(*limited.terms, explain_limited, keyed=claim is not None)
     return act(connection, run, parameters, explain_limited, 201, digest, claim)
 
 
 class _Limited(Exception):
-    """The merchant has limits: (its id, the exact amount). Not an error, a way to go."""
+    """The merchant has limits. Not an error, a way to go."""
+
+    def __init__(self, user_id: UUID, amount: money.Money) -> None:
+        self.terms = (user_id, amount)
 
 
-def _within_limits(user_id: UUID, amount: money.Money, *, keyed: bool) -> Run:
-    """Return what creates as the hot statement does, but under the merchant's limits."""
+def _within_limits(
+    user_id: UUID, amount: money.Money, explain: Callable[[], Answer | None], *, keyed: bool
+) -> Run:
+    """Return what creates as the hot statement does, but under the merchant's limits.
+
+    Whoever repeats a request that was quicker to the lock takes no room of its own, so a
+    limit refuses only what ``explain`` has no answer to.
+    """
 
     def run(connection: Connection, parameters: Mapping[str, Any]) -> Any:
-        with unit(connection):
-            limit_service.hold(connection, user_id)
-            limit_service.require_within(connection, user_id, amount)
-            return sql.CREATE_WITHIN_LIMITS[keyed].first(connection, parameters)
+        try:
+            with unit(connection):
+                limit_service.hold(connection, user_id)
+                limit_service.require_within(connection, user_id, amount)
+                # What was judged is what is written, whatever becomes the merchant's currency.
+                judged = {**parameters, "currency": amount.currency}
+                return sql.CREATE_WITHIN_LIMITS[keyed].first(connection, judged)
+        except LimitExceeded:
+            if explain() is None:
+                raise
+            return None
 
     return run
-
-
-def _bound(new: NewTransaction) -> dict[str, Any]:
-    return {
-        "scope": Scope.WRITE.value,
-        "amount": new.amount if _is_sound(new) else None,
-        "currency": new.currency,
-        "id": new.id or new.fresh_id,
-        "user_id": new.user_id,
-        "reference": new.reference,
-        "description": new.description,
-        "metadata": msgspec.json.encode(new.metadata).decode(),
-    }
 
 
 def confirm(

@@ -35,6 +35,7 @@ from standart.models import (
     Account,
     ApiKey,
     IdempotencyKey,
+    Limit,
     LoginFailure,
     PanelSession,
     Role,
@@ -104,6 +105,7 @@ def create_user(
         webhook_url=webhook_url,
         webhook_secret=keyring.encrypt(secret.encode(), _context(user_id)),
         password_hash=None if password is None else hash_password(password),
+        unique_reference=False,
     )
     session.add(user)
     _flush_name(session)
@@ -123,8 +125,12 @@ def update_user(
     currency: str | _Unset = UNSET,
     webhook_url: str | _Unset | None = UNSET,
     password: str | _Unset = UNSET,
+    unique_reference: bool | _Unset = UNSET,
 ) -> None:
     """Change the given fields; a new rate counts for later transactions only.
+
+    With ``unique_reference`` each later transaction's reference must be new among all of the
+    merchant; those that share one already stay as they are.
 
     A change of role, password or activity ends the user's panel sessions; a saved webhook
     URL is called again after a receiver's 410. Keys of a user that is no admin any more
@@ -148,6 +154,8 @@ def update_user(
     if not isinstance(webhook_url, _Unset):
         user.webhook_url = webhook_url
         user.webhook_stopped_at = None
+    if not isinstance(unique_reference, _Unset):
+        user.unique_reference = unique_reference
     ends_sessions = False
     if not isinstance(role, _Unset) and role is not user.role:
         user.role = role
@@ -171,10 +179,10 @@ def update_user(
 
 
 def delete_user(session: Session, actor: Actor, user: User) -> None:
-    """Delete a user that never had a transaction.
+    """Delete a user that never had a transaction, or anything else that is kept for ever.
 
     Raises:
-        UserHasHistory: there are transactions; deactivate the user instead.
+        UserHasHistory: there is such a thing; deactivate the user instead.
         InvalidInput: it is the last active admin.
     """
     # A transaction that is just being created holds the row: it is history once we have it.
@@ -183,10 +191,16 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         raise UserHasHistory
     _keep_an_admin(session, user)
     before = describe(user)
-    for table in (ApiKey, PanelSession, IdempotencyKey, Account):
+    for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit):
         session.execute(delete(table).where(table.user_id == user.id))
     session.delete(user)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:
+        # Fees, notes, approvals, payouts: what is kept for ever names the user.
+        if constraint_name(error).endswith("_users"):
+            raise UserHasHistory from None
+        raise
     audit_service.record(session, actor, "user.deleted", "user", user.id, before=before)
 
 
@@ -298,6 +312,7 @@ def describe(user: User) -> dict[str, Any]:
         "commission_rate": money.format_rate(Decimal(user.commission_rate)),
         "currency": user.currency,
         "webhook_url": user.webhook_url,
+        "unique_reference": user.unique_reference,
     }
 
 

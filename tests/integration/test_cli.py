@@ -159,6 +159,7 @@ def test_a_merchant_is_created_as_json(run: Run, engine: Engine, keyring: Keyrin
             "commission_rate": "0.03",
             "currency": "EUR",
             "webhook_url": "http://127.0.0.1:9999/hook",
+            "unique_reference": False,
             "webhook_secret": user_service.webhook_secret(keyring, user),
         }
 

@@ -92,6 +92,7 @@ def test_a_user_is_kept_without_its_secrets_in_plain_text(
         "commission_rate": "0.025",
         "currency": "KWD",
         "webhook_url": "https://shop.example/hook",
+        "unique_reference": False,
     }
 
 
@@ -219,7 +220,7 @@ def test_who_is_no_admin_any_more_cannot_confirm(
 
     session.expire_all()
     keys = {key.prefix: key for key in key_service.list_keys(session, former.id)}
-    assert keys[former.key[:16]].scopes == ["read", "write"]
+    assert keys[former.key[:16]].scopes == ["payout", "read", "refund", "write"]
     assert keys[former.key[:16]].revoked_at is None
     assert keys[only_confirm.prefix].revoked_at is not None
     assert keys[revoked.prefix].revoked_at == revoked_at

@@ -6,7 +6,7 @@ from typing import Final
 
 from standart.api import examples, fields, schemas
 from standart.api.operations.base import KEYED, POSTED, Operation
-from standart.errors import IdConflict, NotFound, NotPending
+from standart.errors import IdConflict, LimitExceeded, NotFound, NotPending, ReferenceTaken
 from standart.models import Scope
 
 OPERATIONS: Final = (
@@ -18,7 +18,9 @@ OPERATIONS: Final = (
         summary="Create a transaction",
         description="Creates a pending transaction. `id` may be a UUID of your choice: repeating "
         "it with the same content answers 200 with the same transaction. An admin's key names "
-        "the merchant by `user_id`, a merchant's key must not.",
+        "the merchant by `user_id`, a merchant's key must not. A merchant may have limits; a day "
+        "is a UTC day, and what was canceled or has expired does not count. A merchant may also "
+        "want each `reference` to name one transaction only.",
         scope=Scope.WRITE,
         body=schemas.CreateTransaction,
         examples={
@@ -28,7 +30,7 @@ OPERATIONS: Final = (
         answer=schemas.Transaction,
         example=examples.TRANSACTION,
         successes={201: "Created.", 200: "The `id` was sent before, with the same content."},
-        errors=(*POSTED, IdConflict),
+        errors=(*POSTED, IdConflict, ReferenceTaken, LimitExceeded),
         wrong_field="amount",
     ),
     Operation(
