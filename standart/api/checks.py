@@ -13,9 +13,9 @@ from uuid import UUID
 
 from standart.card_numbers import holds_card_number
 from standart.errors import FieldError, InvalidInput
-from standart.money import CURRENCIES
+from standart.money import CURRENCIES, SOME_AMOUNT, UNKNOWN_CURRENCY
 
-AMOUNT: Final = r"(0|[1-9][0-9]{0,15})(\.[0-9]{1,4})?"
+AMOUNT: Final = SOME_AMOUNT
 IDENTIFIER: Final = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 METADATA_KEY: Final = r"[A-Za-z0-9_.-]{1,40}"
 LIMIT: Final = r"[1-9][0-9]{0,2}"
@@ -43,8 +43,8 @@ def amount(text: str) -> str | None:
 
 
 def currency(text: str) -> str | None:
-    """An ISO 4217 code that one can pay in."""
-    return None if text in CURRENCIES else "is not an ISO 4217 currency code such as RUB"
+    """The code of a currency that one can pay in."""
+    return None if text in CURRENCIES else UNKNOWN_CURRENCY
 
 
 def identifier(text: str) -> str | None:
@@ -67,6 +67,13 @@ def limit(text: str) -> str | None:
     if _LIMIT.fullmatch(text) and int(text) <= LONGEST_PAGE:
         return None
     return f"must be a whole number from 1 to {LONGEST_PAGE}"
+
+
+def metadata_key(text: str) -> str | None:
+    """A plain key."""
+    if _METADATA_KEY.fullmatch(text):
+        return None
+    return "must be 1 to 40 letters, digits, dots, dashes and underscores"
 
 
 def metadata(values: Mapping[str, str]) -> str | None:

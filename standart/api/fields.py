@@ -51,7 +51,10 @@ Money = Annotated[
     ),
 ]
 Rate = Annotated[str, Meta(description="From 0 to 1, as it was at creation.", examples=["0.03"])]
-Currency = Annotated[str, _form("ISO 4217 code.", "RUB", pattern="^[A-Z]{3}$")]
+Currency = Annotated[
+    str,
+    _form("An ISO 4217 code, or the code of a crypto asset.", "RUB", pattern="^[A-Z]{3,5}$"),
+]
 Id = Annotated[str, _form("A UUID.", EXAMPLE_ID, format="uuid", pattern=f"^{checks.IDENTIFIER}$")]
 UserId = Annotated[
     str,
@@ -59,6 +62,9 @@ UserId = Annotated[
 ]
 Reference = Annotated[
     str, _text("Your own name for it.", shortest=1, longest=128, example="order-1017")
+]
+ReferencePrefix = Annotated[
+    str, _text("What the reference starts with.", shortest=1, longest=128, example="order-")
 ]
 Description = Annotated[
     str, _text("For people. No card numbers.", longest=500, example="Two tickets")
@@ -74,6 +80,13 @@ Metadata = Annotated[
         maxProperties=checks.MOST_METADATA,
         propertyNames={"pattern": f"^{checks.METADATA_KEY}$"},
     ),
+]
+MetadataKey = Annotated[
+    str, _form("A key of the metadata.", "cart", pattern=f"^{checks.METADATA_KEY}$")
+]
+MetadataValue = Annotated[
+    str,
+    _text("The value of `metadata_key`; without it any value will do.", longest=500, example="17"),
 ]
 Moment = Annotated[
     str,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
@@ -98,10 +99,10 @@ class ConfirmTransaction(Resource):
         query.refuse()
         asked = body.read(schemas.ConfirmTransaction)
         claimed, origin = claim(asked), auth.origin()
-        transaction_id = UUID(asked.id)
+        transaction_id, alone = UUID(asked.id), settings().four_eyes_above
         answer = on_connection(
             lambda connection: transaction_service.confirm(
-                connection, digest, origin, transaction_id, claim=claimed
+                connection, digest, origin, transaction_id, claim=claimed, alone=alone
             )
         )
         return _settled(answer)
@@ -109,7 +110,7 @@ class ConfirmTransaction(Resource):
 
 def _settled(answer: Answer) -> Response:
     """Return the answer of an act that has a webhook, and let the worker look for it."""
-    if not answer.replayed:
+    if answer.status == HTTPStatus.OK and not answer.replayed:
         nudge()
     return responses.from_answer(answer)
 
@@ -148,6 +149,9 @@ class ListTransactions(Resource):
                 user_id=user_id,
                 status=TransactionStatus(asked.status) if asked.status else None,
                 reference=asked.reference,
+                reference_prefix=asked.reference_prefix,
+                metadata_key=asked.metadata_key,
+                metadata_value=asked.metadata_value,
                 currency=asked.currency,
                 created_from=asked.created_from,
                 created_to=asked.created_to,

@@ -87,10 +87,12 @@ class Transaction(Base):
             "expires_at",
             postgresql_where=text("status = 'pending'"),
         ),
+        # By bytes whatever the database's collation, so that it serves prefixes too.
         Index(
             "ix_transactions_reference",
             "user_id",
             "reference",
+            postgresql_ops={"reference": "text_pattern_ops"},
             postgresql_where=text("reference IS NOT NULL"),
         ),
         Index(

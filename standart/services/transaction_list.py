@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection
 
 from standart.models import Scope
@@ -30,6 +32,9 @@ def list_transactions(
     user_id: UUID | None = None,
     status: TransactionStatus | None = None,
     reference: str | None = None,
+    reference_prefix: str | None = None,
+    metadata_key: str | None = None,
+    metadata_value: str | None = None,
     currency: str | None = None,
     created_from: datetime | None = None,
     created_to: datetime | None = None,
@@ -39,7 +44,9 @@ def list_transactions(
     """Return (wire JSON, created_at, id) of transactions, newest first by (created_at, id).
 
     ``created_from`` is inclusive, ``created_to`` exclusive; ``after`` is the (created_at,
-    id) of the last row already seen. A regular actor sees its own rows, whatever it asks.
+    id) of the last row already seen. ``reference_prefix`` is compared by bytes; without
+    ``metadata_value`` any value of ``metadata_key`` will do. A regular actor sees its own
+    rows, whatever it asks.
     """
     actor.require(Scope.READ)
     parameters: dict[str, Any] = {"limit": limit}
@@ -57,6 +64,20 @@ def list_transactions(
         conditions.append(_STATUS_CONDITIONS[status])
     if reference is not None:
         add("t.reference = :reference", reference=reference)
+    if reference_prefix is not None:
+        # As a range, not as LIKE: a plan that is kept for all prefixes uses the index too.
+        add("t.reference ~>=~ :prefix", prefix=reference_prefix)
+        beyond = _first_beyond(reference_prefix)
+        if beyond:
+            add("t.reference ~<~ :beyond", beyond=beyond)
+    if metadata_key is not None:
+        # The first condition is the index's own: it holds those with any metadata.
+        conditions.append("t.metadata <> '{}'::jsonb")
+        if metadata_value is None:
+            add("t.metadata ? :metadata_key", metadata_key=metadata_key)
+        else:
+            pair = msgspec.json.encode({metadata_key: metadata_value}).decode()
+            add("t.metadata @> CAST(:metadata AS jsonb)", metadata=pair)
     if currency is not None:
         add("t.currency = :currency", currency=currency)
     if created_from is not None:
@@ -71,3 +92,21 @@ def list_transactions(
         )
     rows = connection.execute(read_many(conditions), parameters)
     return [(row.body, row.created_at, row.id) for row in rows]
+
+
+_LAST_BEFORE_SURROGATES = "\ud7ff"
+_FIRST_AFTER_SURROGATES = "\ue000"
+
+
+def _first_beyond(prefix: str) -> str | None:
+    """Return the smallest text above all that start with ``prefix``; ``None``: there is none.
+
+    In the order of bytes, which for UTF-8 is that of code points. Halves of surrogate pairs
+    are no characters.
+    """
+    head = prefix.rstrip(chr(sys.maxunicode))
+    if not head:
+        return None
+    last = head[-1]
+    following = _FIRST_AFTER_SURROGATES if last == _LAST_BEFORE_SURROGATES else chr(ord(last) + 1)
+    return head[:-1] + following

@@ -85,7 +85,8 @@ OPERATIONS: Final = (
         id="list_transactions",
         tag="transactions",
         summary="List transactions",
-        description="Newest first. `created_from` is inclusive, `created_to` exclusive.",
+        description="Newest first. `created_from` is inclusive, `created_to` exclusive. "
+        "`metadata_value` needs `metadata_key`.",
         scope=Scope.READ,
         query=schemas.ListTransactions,
         answer=schemas.TransactionPage,

@@ -11,16 +11,20 @@ from standart.api.fields import (
     Id,
     Limit,
     Metadata,
+    MetadataKey,
+    MetadataValue,
     Moment,
     Money,
     Rate,
     Reason,
     Reference,
+    ReferencePrefix,
     Since,
     Status,
     UserId,
 )
 from standart.api.schemas.common import Reply, Request
+from standart.errors import InvalidInput
 
 
 class CreateTransaction(Request, frozen=True):
@@ -80,6 +84,9 @@ class ListTransactions(Request, frozen=True):
     status: Status | None = None
     user_id: UserId | None = None
     reference: Reference | None = None
+    reference_prefix: ReferencePrefix | None = None
+    metadata_key: MetadataKey | None = None
+    metadata_value: MetadataValue | None = None
     currency: Currency | None = None
     created_from: Since | None = None
     created_to: Since | None = None
@@ -90,9 +97,14 @@ class ListTransactions(Request, frozen=True):
         checks.require(
             ("user_id", self.user_id, checks.identifier),
             ("reference", self.reference, checks.plain),
+            ("reference_prefix", self.reference_prefix, checks.plain),
+            ("metadata_key", self.metadata_key, checks.metadata_key),
+            ("metadata_value", self.metadata_value, checks.plain),
             ("currency", self.currency, checks.currency),
             ("limit", self.limit, checks.limit),
         )
+        if self.metadata_value is not None and self.metadata_key is None:
+            raise InvalidInput.of("metadata_value", "needs metadata_key beside it")
 
 
 class AppliedFee(Reply, frozen=True):

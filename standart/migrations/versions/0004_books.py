@@ -204,6 +204,15 @@ def upgrade() -> None:
         ),
     )
     op.add_column("transactions", sa.Column("late_for", sa.Uuid(), nullable=True))
+    op.drop_index("ix_transactions_reference", table_name="transactions")
+    op.create_index(
+        "ix_transactions_reference",
+        "transactions",
+        ["user_id", "reference"],
+        unique=False,
+        postgresql_ops={"reference": "text_pattern_ops"},
+        postgresql_where=sa.text("reference IS NOT NULL"),
+    )
     op.create_index(
         "ix_transactions_metadata",
         "transactions",
@@ -265,6 +274,14 @@ def downgrade() -> None:
         "uq_transactions_late_for",
         table_name="transactions",
         postgresql_where=sa.text("late_for IS NOT NULL"),
+    )
+    op.drop_index("ix_transactions_reference", table_name="transactions")
+    op.create_index(
+        "ix_transactions_reference",
+        "transactions",
+        ["user_id", "reference"],
+        unique=False,
+        postgresql_where=sa.text("reference IS NOT NULL"),
     )
     op.drop_index(
         "ix_transactions_metadata",
