@@ -1,8 +1,9 @@
 """Money as integers of a currency's smallest unit; text goes in and out exactly.
 
-No float ever touches an amount. The number of fractional digits of each currency is that
-of ISO 4217 List One as of 2026 (``currencies.csv``): currencies and funds with a minor
-unit, so neither metals nor the testing and "no currency" codes.
+No float ever touches an amount. ``currencies.csv`` says how many fractional digits each
+currency has. Those of kind ``iso`` are ISO 4217 List One as of 2026: currencies and funds
+with a minor unit, so neither metals nor the testing and "no currency" codes. Those of kind
+``crypto`` have the digits of their smallest unit on the chain (BTC 8: one satoshi).
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ _MAX_WHOLE_DIGITS = len(str(MAX_MINOR))
 # [0-9] rather than \d, which also matches the digits of other scripts.
 _NUMBER = re.compile(r"(0|[1-9][0-9]*)(?:\.([0-9]+))?")
 
-# What can be an amount in at least one currency; shorter than any limit of a database.
-_SOME_AMOUNT = re.compile(r"(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,4})?")
-
 
 def _load_currencies() -> Mapping[str, int]:
     text = files("standart").joinpath("currencies.csv").read_text(encoding="utf-8")
@@ -41,12 +39,21 @@ def _load_currencies() -> Mapping[str, int]:
 
 
 CURRENCIES: Mapping[str, int] = _load_currencies()
-"""ISO 4217 code → fractional digits, for instance RUB 2, JPY 0, KWD 3."""
+"""Code → fractional digits, for instance RUB 2, JPY 0, KWD 3, BTC 8."""
+
+SOME_AMOUNT = (
+    rf"(0|[1-9][0-9]{{0,{_MAX_WHOLE_DIGITS - 1}}})(\.[0-9]{{1,{max(CURRENCIES.values())}}})?"
+)
+"""The grammar of what can be an amount in at least one currency, for a full match."""
+
+UNKNOWN_CURRENCY = "is not a known currency code such as RUB or USDT"
+
+_SOME_AMOUNT = re.compile(SOME_AMOUNT)
 
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """An exact sum: ``amount`` in minor units (may be negative), ``currency`` in ISO 4217.
+    """An exact sum: ``amount`` in minor units (may be negative) of ``currency``.
 
     Raises:
         InvalidInput: the currency is unknown.
@@ -66,19 +73,22 @@ def digits_of(currency: str, *, field: str = "currency") -> int:
     """Return how many fractional digits ``currency`` has.
 
     Raises:
-        InvalidInput: ``field`` is not an ISO 4217 code that one can pay in.
+        InvalidInput: ``field`` is not the code of a currency that one can pay in.
     """
     try:
         return CURRENCIES[currency]
     except KeyError:
-        raise InvalidInput.of(field, "is not an ISO 4217 currency code such as RUB") from None
+        raise InvalidInput.of(field, UNKNOWN_CURRENCY) from None
 
 
-def parse_amount(text: str, currency: str, *, field: str = "amount") -> Money:
+def parse_amount(
+    text: str, currency: str, *, field: str = "amount", may_be_zero: bool = False
+) -> Money:
     """Read a decimal text or JSON number literal exactly.
 
     The grammar is ``(0|[1-9][0-9]*)(.[0-9]{1,digits})?`` in ASCII: no sign, exponent,
-    separator or space. The value must be above zero and at most ``MAX_MINOR``.
+    separator or space. The value must be above zero, unless it ``may_be_zero``, and at
+    most ``MAX_MINOR``.
 
     Raises:
         InvalidInput: the text is something else, or the currency is unknown.
@@ -90,7 +100,7 @@ def parse_amount(text: str, currency: str, *, field: str = "amount") -> Money:
     if len(whole) > _MAX_WHOLE_DIGITS:
         raise _too_large(currency, field)
     amount = int(whole + fraction.ljust(digits, "0"))
-    if amount == 0:
+    if amount == 0 and not may_be_zero:
         raise InvalidInput.of(field, "must be greater than 0")
     if amount > MAX_MINOR:
         raise _too_large(currency, field)
@@ -152,6 +162,23 @@ def commission(amount: int, rate: Decimal) -> int:
     if amount < 0 or not 0 <= numerator <= denominator:
         raise ValueError("commission needs an amount of at least 0 and a rate within 0 and 1")
     return (2 * amount * numerator + denominator) // (2 * denominator)
+
+
+def fee(amount: int, rate: Decimal, fixed: int, minimum: int, maximum: int | None) -> int:
+    """Return the commission on ``amount`` by a fee schedule, all in minor units.
+
+    ``amount`` × ``rate``, rounded half-up once, plus ``fixed``; at most ``maximum``, at
+    least ``minimum``, and in the end never above the amount.
+
+    Raises:
+        ValueError: the rate is not within 0 and 1, or something is negative.
+    """
+    if min(fixed, minimum, minimum if maximum is None else maximum) < 0:
+        raise ValueError("the parts of a fee must not be negative")
+    taken = commission(amount, rate) + fixed
+    if maximum is not None:
+        taken = min(taken, maximum)
+    return min(max(taken, minimum), amount)
 
 
 def _split(text: str, field: str, example: str) -> tuple[str, str]:

@@ -155,7 +155,7 @@ def _parse_rate_limit(text: str) -> RateLimit | None:
 
 def _parse_currency(text: str) -> str:
     if text not in CURRENCIES:
-        raise ValueError(f"{text!r} is not an ISO 4217 currency code")
+        raise ValueError(f"{text!r} is not a known currency code")
     return text
 
 
@@ -263,7 +263,7 @@ HOSTS = Kind(
     _parse_hosts,
 )
 RATE_LIMIT = Kind("a number per second, minute, hour or day such as 100/second", _parse_rate_limit)
-CURRENCY = Kind("an ISO 4217 code such as RUB", _parse_currency)
+CURRENCY = Kind("a currency code such as RUB or USDT", _parse_currency)
 SUMS = Kind(
     "currencies with a sum each such as RUB:100000.00,USD:1000.00, separated by commas", _parse_sums
 )

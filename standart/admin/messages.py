@@ -29,6 +29,7 @@ EVENT_TYPES: Final = {
 }
 ACTIONS: Final = {
     **EVENT_TYPES,
+    "transaction.approved": lazy_gettext("Transaction approved by one of two"),
     "user.created": lazy_gettext("User created"),
     "user.updated": lazy_gettext("User changed"),
     "user.deleted": lazy_gettext("User deleted"),
@@ -55,6 +56,9 @@ FIELDS: Final = {
 _ERRORS: Final = {
     "unauthenticated": lazy_gettext("This login is not active any more. Log in again."),
     "forbidden": lazy_gettext("This is not allowed for you."),
+    "second_person_required": lazy_gettext(
+        "You have approved this already; a second admin must confirm as well."
+    ),
     "insufficient_scope": lazy_gettext("This is not allowed for you."),
     "not_found": lazy_gettext("There is no such page or object."),
     "name_taken": lazy_gettext("A user of this name exists already."),
@@ -73,7 +77,7 @@ _FIELD_MESSAGES: Final = (
     lazy_gettext("must have 12 to 1024 characters"),
     lazy_gettext("must be valid text"),
     lazy_gettext("The last active admin must stay one."),
-    lazy_gettext("is not an ISO 4217 currency code such as RUB"),
+    lazy_gettext("is not a known currency code such as RUB or USDT"),
     lazy_gettext("must be a plain decimal number such as 0.03"),
     lazy_gettext("has more than 6 fractional digits"),
     lazy_gettext("must be between 0 and 1"),

@@ -48,7 +48,7 @@ def create_admin(name: str, password_stdin: bool) -> None:
 @click.argument("name")
 @click.option("--commission-rate", default="0", show_default=True, help="0 to 1, such as 0.03.")
 @click.option("--webhook-url", help="Where the merchant's webhooks go.")
-@click.option("--currency", help="ISO 4217 code; by default STANDART_DEFAULT_CURRENCY.")
+@click.option("--currency", help="Such as RUB or USDT; by default STANDART_DEFAULT_CURRENCY.")
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),

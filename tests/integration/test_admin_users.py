@@ -89,7 +89,7 @@ def test_a_typed_password_is_kept_and_not_shown(panel: Panel, app: Flask) -> Non
         ("commission_rate", "1.5", 422, "must be between 0 and 1"),
         ("commission_rate", "0.0000001", 422, "has more than 6 fractional digits"),
         ("commission_rate", "", 422, "must be a plain decimal number"),
-        ("currency", "XXX", 422, "is not an ISO 4217 currency code"),
+        ("currency", "XXX", 422, "is not a known currency code"),
         ("webhook_url", "javascript:alert(1)", 422, "must be an absolute URL"),
         ("webhook_url", "https://a@10.0.0.1/", 422, "must not contain a user name"),
         ("webhook_url", "https://10.0.0.1/", 422, "must have a public address"),

@@ -5,7 +5,7 @@ import pytest
 from standart.api import checks
 from standart.card_numbers import holds_card_number
 from standart.errors import InvalidInput
-from standart.money import MAX_MINOR, format_minor
+from standart.money import CURRENCIES, MAX_MINOR, format_minor
 
 # Test numbers that the schemes and their processors publish.
 CARDS = [
@@ -62,7 +62,7 @@ def test_other_text_is_no_card_number(text: str) -> None:
 
 
 def test_the_largest_amount_fits_the_grammar_in_every_number_of_digits() -> None:
-    for currency in ("JPY", "RUB", "KWD", "CLF"):
+    for currency in CURRENCIES:
         assert checks.amount(format_minor(MAX_MINOR, currency)) is None
 
 
@@ -77,7 +77,7 @@ def test_amounts_with_zeros_are_amounts(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1\n", "١", "1e3", "-1", "", "1.", "1.00000", "12345678901234567"]
+    "text", ["1\n", "١", "1e3", "-1", "", "1.", "1." + "0" * 10, "12345678901234567"]
 )
 def test_other_text_is_no_amount(text: str) -> None:
     assert checks.amount(text) is not None

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import csv
+import itertools
 import random
+import re
 from decimal import Decimal
+from importlib.resources import files
 
 import pytest
 from hypothesis import example, given
@@ -14,8 +18,10 @@ from standart.money import (
     Money,
     commission,
     digits_of,
+    fee,
     format_minor,
     format_rate,
+    may_be_amount,
     parse_amount,
     parse_rate,
 )
@@ -38,15 +44,37 @@ def refused(error: pytest.ExceptionInfo[InvalidInput]) -> tuple[str, str]:
     return only.field, only.message
 
 
+CRYPTO = {
+    **{"BTC": 8, "LTC": 8, "SOL": 9, "TON": 9},
+    **{"TRX": 6, "USDC": 6, "USDT": 6, "XRP": 6},
+}
+
+
 def test_currencies_have_the_digits_of_the_standard() -> None:
-    assert len(CURRENCIES) == 165
-    by_digits = {digits: {c for c, d in CURRENCIES.items() if d == digits} for digits in range(6)}
+    standard = {code: digits for code, digits in CURRENCIES.items() if code not in CRYPTO}
+    assert len(standard) == 165
+    assert {len(code) for code in standard} == {3}
+    by_digits = {digits: {c for c, d in standard.items() if d == digits} for digits in range(10)}
     whole_only = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
     assert " ".join(sorted(by_digits[0])) == whole_only
-    assert by_digits[1] == by_digits[5] == set()
+    assert set().union(by_digits[1], *(by_digits[digits] for digits in range(5, 10))) == set()
     assert {"RUB", "USD", "EUR", "MGA", "MRU", "IRR"} <= by_digits[2]
     assert by_digits[3] == {"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"}
     assert by_digits[4] == {"CLF", "UYW"}
+
+
+def test_crypto_assets_have_the_digits_of_their_smallest_unit() -> None:
+    assert {code: CURRENCIES[code] for code in CRYPTO} == CRYPTO
+
+
+def test_the_list_of_currencies_says_what_each_one_is() -> None:
+    listed = files("standart").joinpath("currencies.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(listed.splitlines(), strict=True))
+    assert {row["code"] for row in rows if row["kind"] == "crypto"} == set(CRYPTO)
+    assert {row["kind"] for row in rows} == {"iso", "crypto"}
+    assert len(rows) == len(CURRENCIES), "a code is listed twice"
+    # The rule that the database has for every column of currencies.
+    assert [row["code"] for row in rows if not re.fullmatch("[A-Z]{3,5}", row["code"])] == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +83,7 @@ def test_currencies_have_the_digits_of_the_standard() -> None:
 def test_what_is_no_currency_is_refused(code: str) -> None:
     with pytest.raises(InvalidInput) as error:
         digits_of(code)
-    assert refused(error) == ("currency", "is not an ISO 4217 currency code such as RUB")
+    assert refused(error) == ("currency", "is not a known currency code such as RUB or USDT")
     with pytest.raises(InvalidInput):
         Money(1, code)
     with pytest.raises(InvalidInput):
@@ -82,6 +110,11 @@ def test_the_list_of_currencies_cannot_be_changed() -> None:
         ("0.001", "KWD", 1),
         ("1.5", "KWD", 1500),
         ("0.0001", "CLF", 1),
+        ("0.000001", "USDT", 1),
+        ("0.00000001", "BTC", 1),
+        ("10000000.00000000", "BTC", MAX_MINOR),
+        ("0.000000001", "TON", 1),
+        ("1000000.000000000", "TON", MAX_MINOR),
     ],
 )
 def test_amounts_are_read_exactly(text: str, currency: str, minor: int) -> None:
@@ -128,6 +161,9 @@ def test_what_is_no_plain_number_is_refused(text: str) -> None:
         ("1.005", "RUB", "has more than 2 fractional digits (RUB)"),
         ("1.000", "RUB", "has more than 2 fractional digits (RUB)"),
         ("1.0", "JPY", "has more than 0 fractional digits (JPY)"),
+        ("0.0000001", "USDT", "has more than 6 fractional digits (USDT)"),
+        ("0.0000000001", "SOL", "has more than 9 fractional digits (SOL)"),
+        ("1000000.000000001", "SOL", "must be at most 1000000.000000000"),
         ("10000000000000.01", "RUB", "must be at most 10000000000000.00"),
         ("1000000000000001", "JPY", "must be at most 1000000000000000"),
         ("9" * 16, "RUB", "must be at most 10000000000000.00"),
@@ -141,11 +177,20 @@ def test_numbers_out_of_bounds_are_refused(text: str, currency: str, message: st
     assert refused(error) == ("amount", message)
 
 
+@pytest.mark.parametrize("text", ["0", "0.0", "0.00"])
+def test_zero_is_read_where_it_may_be(text: str) -> None:
+    assert parse_amount(text, "RUB", may_be_zero=True) == Money(0, "RUB")
+    with pytest.raises(InvalidInput):
+        parse_amount("-0", "RUB", may_be_zero=True)
+
+
 @given(st.integers(1, MAX_MINOR), st.sampled_from(sorted(CURRENCIES)))
 @example(MAX_MINOR, "CLF")
+@example(MAX_MINOR, "SOL")
 def test_text_and_money_are_the_same(amount: int, currency: str) -> None:
     money = Money(amount, currency)
     assert parse_amount(str(money), currency) == money
+    assert may_be_amount(str(money))
     digits = CURRENCIES[currency]
     assert len(str(money).partition(".")[2]) == digits
     assert Decimal(str(money)) == Decimal(amount).scaleb(-digits)
@@ -252,3 +297,77 @@ def test_commission_stays_within_the_amount(amount: int, millionths: int) -> Non
 def test_commission_refuses_what_cannot_be(amount: int, rate: str) -> None:
     with pytest.raises(ValueError, match=r"commission needs|cannot convert NaN"):
         commission(amount, Decimal(rate))
+
+
+# Rounded, then with the fixed part, the maximum, the minimum, and what the amount allows.
+@pytest.mark.parametrize(
+    ("amount", "rate", "fixed", "minimum", "maximum", "expected"),
+    [
+        (10_000, "0.029", 300, 0, None, 590),
+        (10_000, "0.029", 300, 600, None, 600),
+        (10_000, "0.029", 300, 590, None, 590),
+        (10_000, "0.029", 300, 0, 500, 500),
+        (10_000, "0.029", 300, 500, 500, 500),
+        (10_000, "0.029", 0, 0, 0, 0),
+        (100, "0.029", 300, 0, None, 100),
+        (100, "0", 0, 300, None, 100),
+        (100, "0", 0, 100, None, 100),
+        (100, "0", 0, 99, None, 99),
+        (100, "0", 0, 300, 400, 100),
+        (50, "0.01", 1, 0, None, 2),
+        (49, "0.01", 1, 0, None, 1),
+        (1, "1", 1, 0, None, 1),
+        (MAX_MINOR, "1", MAX_MINOR, 0, None, MAX_MINOR),
+        (MAX_MINOR, "1", 0, 0, 1, 1),
+        (0, "1", 5, 5, None, 0),
+    ],
+)
+def test_a_fee_is_put_together_in_this_order(
+    amount: int, rate: str, fixed: int, minimum: int, maximum: int | None, expected: int
+) -> None:
+    assert fee(amount, Decimal(rate), fixed, minimum, maximum) == expected
+
+
+def test_small_fees_equal_the_median_of_their_bounds_in_every_combination() -> None:
+    """The rule in other words: the middle one of minimum, sum and maximum, cut at the amount."""
+    cases = 0
+    for amount, fixed, minimum in itertools.product(range(8), range(4), range(4)):
+        for maximum, tenths in itertools.product((None, *range(minimum, 8)), range(11)):
+            total = second_commission(amount, tenths * MILLION // 10) + fixed
+            bounded = sorted((minimum, total, total if maximum is None else maximum))[1]
+            if maximum is None:
+                bounded = max(minimum, total)
+            expected = bounded if bounded < amount else amount
+            assert fee(amount, Decimal(tenths) / 10, fixed, minimum, maximum) == expected
+            cases += 1
+    assert cases > 10_000
+
+
+@given(
+    st.integers(0, MAX_MINOR),
+    st.integers(0, MILLION),
+    st.integers(0, MAX_MINOR),
+    st.integers(0, MAX_MINOR),
+    st.none() | st.integers(0, MAX_MINOR),
+)
+def test_a_fee_stays_within_its_bounds(
+    amount: int, millionths: int, fixed: int, minimum: int, above: int | None
+) -> None:
+    maximum = None if above is None else minimum + above
+    taken = fee(amount, rate_of(millionths), fixed, minimum, maximum)
+    assert 0 <= taken <= amount
+    assert taken >= min(amount, minimum)
+    assert maximum is None or taken <= maximum
+    assert fee(amount, rate_of(millionths), 0, 0, None) == commission(amount, rate_of(millionths))
+
+
+@pytest.mark.parametrize(
+    ("amount", "rate", "fixed", "minimum", "maximum"),
+    [(-1, "0", 0, 0, None), (1, "2", 0, 0, None), (1, "0", -1, 0, None), (1, "0", 0, -1, None)]
+    + [(1, "0", 0, 0, -1)],
+)
+def test_a_fee_refuses_what_cannot_be(
+    amount: int, rate: str, fixed: int, minimum: int, maximum: int | None
+) -> None:
+    with pytest.raises(ValueError, match="must not be negative|commission needs"):
+        fee(amount, Decimal(rate), fixed, minimum, maximum)
