@@ -97,13 +97,14 @@ class FeeSchedule(Base):
 
     The fee is amount times ``rate`` plus ``fixed``, at least ``minimum``, at most ``maximum``
     and never above the amount; all but the rate in minor units. A schedule without a rate
-    ends the ones before it: the user's plain commission rate is in force again.
+    ends the ones before it: the user's plain commission rate is in force again. Of two with
+    the same start the one written later counts, so that a planned one can be replaced.
     """
 
     __tablename__ = "fee_schedules"
     __table_args__ = (
         PrimaryKeyConstraint("user_id", "id"),
-        UniqueConstraint("user_id", "currency", "starts_at"),
+        UniqueConstraint("user_id", "currency", "starts_at", "created_at"),
         CheckConstraint(CURRENCY_CODE, name="currency_code"),
         CheckConstraint("rate BETWEEN 0 AND 1", name="rate_range"),
         CheckConstraint(f"fixed BETWEEN 0 AND {MAX_AMOUNT}", name="fixed_range"),

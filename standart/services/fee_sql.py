@@ -20,7 +20,7 @@ def in_force(user_id: str, currency: str) -> str:
             SELECT f.id, f.rate, f.fixed, f.minimum, f.maximum FROM fee_schedules f
             WHERE f.user_id = {user_id} AND f.currency = {currency}
               AND f.starts_at <= clock_timestamp()
-            ORDER BY f.starts_at DESC LIMIT 1
+            ORDER BY f.starts_at DESC, f.created_at DESC LIMIT 1
         ) AS newest WHERE newest.rate IS NOT NULL
     )"""
 

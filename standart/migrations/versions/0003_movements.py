@@ -166,7 +166,8 @@ def upgrade() -> None:
             "user_id",
             "currency",
             "starts_at",
-            name=op.f("uq_fee_schedules_user_id_currency_starts_at"),
+            "created_at",
+            name=op.f("uq_fee_schedules_user_id_currency_starts_at_created_at"),
         ),
     )
     op.create_table(
