@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
-from typing import Final
 from uuid import UUID
 
-import msgspec
-from flask import Response, request
+from flask import Response
 from sqlalchemy import Connection
 
 from standart.api import auth, body, query, responses, schemas
 from standart.api.checks import uuid_or_none
 from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
+from standart.api.idempotency import claim
 from standart.api.restful import Resource
-from standart.errors import Malformed
 from standart.extensions import nudge, on_connection, settings
 from standart.services import key_service, transaction_list, transaction_service
-from standart.services.idempotency_service import Answer, IdempotencyClaim
+from standart.services.idempotency_service import Answer
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
-
-# Visible ASCII without the comma, by which servers join repeated headers.
-_KEY: Final = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}")
-
-_CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
-
-
-def claim(asked: msgspec.Struct) -> IdempotencyClaim | None:
-    """Return the claim of the request's Idempotency-Key, ``None`` if it has none.
-
-    Raises:
-        Malformed: the header is empty, too long, repeated or not visible ASCII.
-    """
-    key = request.environ.get("HTTP_IDEMPOTENCY_KEY")
-    if key is None:
-        return None
-    if not _KEY.fullmatch(key):
-        raise Malformed(
-            "Idempotency-Key must be one header of 1 to 255 visible ASCII characters, no comma."
-        )
-    return IdempotencyClaim.of(request.path, key, _CANONICAL.encode(asked))
 
 
 class CreateTransaction(Resource):
