@@ -11,7 +11,7 @@ from standart.cli.base import OPERATOR, Failure, ServiceCommand, database
 from standart.config import Settings, describe, unknown_variables
 from standart.db import autocommit
 from standart.embedded.preparation import migrate as bring_up_to_date
-from standart.services import ledger_service, transaction_service, webhook_service
+from standart.services import transaction_service, verify_service, webhook_service
 
 EXPIRY_BATCH = 500
 
@@ -53,7 +53,7 @@ def verify() -> None:
         # One snapshot for all checks; reading everything may take longer than a request may.
         snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
         snapshot.execute(text("SET LOCAL statement_timeout = 0"))
-        for finding in ledger_service.verify(snapshot):
+        for finding in verify_service.verify(snapshot):
             broken += 1
             click.echo(f"{finding.invariant}: {finding.subject}: {finding.detail}")
     if broken:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import Engine
 
-from standart.services import ledger_service
-from standart.services.ledger_service import Finding
+from standart.services import verify_service
+from standart.services.verify_service import Finding
 
 
 def findings(engine: Engine) -> list[Finding]:
     """Every broken invariant, from one REPEATABLE READ snapshot; empty when all is right."""
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with snapshot.connect() as connection:
-        return list(ledger_service.verify(connection))
+        return list(verify_service.verify(connection))
