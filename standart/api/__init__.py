@@ -9,6 +9,7 @@ from standart.api import (
     docs,
     errors,
     events,
+    fees,
     health,
     metrics,
     responses,
@@ -40,6 +41,7 @@ def init_app(app: Flask) -> None:
     api.add(transactions.ConfirmTransaction, "/confirm_transaction", "confirm_transaction")
     api.add(transactions.CheckTransaction, "/check_transaction", "check_transaction")
     api.add(transactions.ListTransactions, "/transactions", "transactions")
+    api.add(fees.PreviewCommission, "/preview_commission", "preview_commission")
     api.add(balance.Balance, "/balance", "balance")
     api.add(events.ListEvents, "/events", "events")
     api.add(events.OneEvent, "/events/<event_id>", "event")

@@ -25,6 +25,13 @@ def in_force(user_id: str, currency: str) -> str:
     )"""
 
 
+def terms(user: str, schedule: str) -> str:
+    """SQL: the fee columns by the ``schedule`` in force, or without one by the plain rate."""
+    return f"""coalesce({schedule}.rate, {user}.commission_rate) AS commission_rate,
+        {schedule}.id AS fee_schedule_id, {schedule}.fixed AS fee_fixed,
+        {schedule}.minimum AS fee_minimum, {schedule}.maximum AS fee_maximum"""
+
+
 def commission(minor: str, row: str) -> str:
     """SQL: the commission in minor units on ``minor`` by the fee columns of ``row``."""
     return f"""least({minor}, greatest(coalesce({row}.fee_minimum, 0),

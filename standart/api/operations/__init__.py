@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from standart.api.operations import balance, events, health, transactions
+from standart.api.operations import balance, events, fees, health, transactions
 from standart.api.operations.base import Operation
 
 __all__ = ["OPERATIONS", "Operation"]
 
 OPERATIONS: Final = (
     *transactions.OPERATIONS,
+    *fees.OPERATIONS,
     *balance.OPERATIONS,
     *events.OPERATIONS,
     *health.OPERATIONS,

@@ -5,7 +5,7 @@ say. Answers are written by the database (``services/wire.py``): their schemas h
 document them, and the tests hold the two together.
 """
 
-from standart.api.schemas.balance import Balances, CurrencyBalance
+from standart.api.schemas.balance import Balances, CurrencyBalance, ReadBalance
 from standart.api.schemas.common import (
     FieldProblem,
     Health,
@@ -16,7 +16,9 @@ from standart.api.schemas.common import (
     Request,
 )
 from standart.api.schemas.events import Attempt, Delivery, Event, EventPage, ListEvents, WebhookBody
+from standart.api.schemas.fees import Calculation, CommissionPreview, PreviewCommission
 from standart.api.schemas.transactions import (
+    AppliedFee,
     CancelTransaction,
     CheckTransaction,
     ConfirmTransaction,
@@ -27,10 +29,13 @@ from standart.api.schemas.transactions import (
 )
 
 __all__ = [
+    "AppliedFee",
     "Attempt",
     "Balances",
+    "Calculation",
     "CancelTransaction",
     "CheckTransaction",
+    "CommissionPreview",
     "ConfirmTransaction",
     "CreateTransaction",
     "CurrencyBalance",
@@ -43,7 +48,9 @@ __all__ = [
     "ListTransactions",
     "NoQuery",
     "OfUser",
+    "PreviewCommission",
     "Problem",
+    "ReadBalance",
     "Reply",
     "Request",
     "Transaction",
