@@ -181,6 +181,25 @@ def fee(amount: int, rate: Decimal, fixed: int, minimum: int, maximum: int | Non
     return min(max(taken, minimum), amount)
 
 
+def share(commission: int, amount: int, before: int, part: int) -> int:
+    """Return what of ``commission`` on ``amount`` belongs to ``part``, ``before`` being gone.
+
+    All in minor units. With S(x) = ``commission`` · x / ``amount``, rounded half-up, it is
+    S(before + part) − S(before): the shares of parts that make up the amount, in any order
+    and of any sizes, make up the commission, and none is above its part.
+
+    Raises:
+        ValueError: the parts pass the amount, the commission does, or something is negative.
+    """
+    if min(commission, before, part) < 0 or amount < 1 or max(commission, before + part) > amount:
+        raise ValueError("a share needs parts and a commission within the amount")
+
+    def until(parts: int) -> int:
+        return (2 * commission * parts + amount) // (2 * amount)
+
+    return until(before + part) - until(before)
+
+
 def _split(text: str, field: str, example: str) -> tuple[str, str]:
     match = _NUMBER.fullmatch(text)
     if match is None:

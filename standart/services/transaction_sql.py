@@ -70,9 +70,7 @@ def _create(keyed: bool, free: bool) -> HotStatement:
         f"""
     WITH {BY_KEY},
     terms AS MATERIALIZED (
-        SELECT u.id AS user_id, coalesce(f.rate, u.commission_rate) AS commission_rate,
-            f.id AS fee_schedule_id, f.fixed AS fee_fixed, f.minimum AS fee_minimum,
-            f.maximum AS fee_maximum, clock_timestamp() AS at, m.currency,
+        SELECT u.id AS user_id, {fee_sql.terms("u", "f")}, clock_timestamp() AS at, m.currency,
             CAST(:amount AS numeric) AS amount,
             u.unique_reference AND CAST(:reference AS text) IS NOT NULL AS unique_reference
         FROM caller c JOIN users u ON u.id = coalesce(CAST(:user_id AS uuid), c.id) AND u.active
@@ -122,7 +120,7 @@ CREATE_WITHIN_LIMITS = {keyed: _create(keyed, free=False) for keyed in (False, T
 
 # What every ending writes besides the status, from the rows named ``ended`` and those of
 # them that were ``settled``. Ids come from the caller: one of each for each row.
-_TELL = f"""
+TELL = f"""
     event AS (
         INSERT INTO events (user_id, id, transaction_id, type, payload, created_at)
         SELECT e.user_id, e.event_id, e.id, 'transaction.' || e.status, {event_json("e")},
@@ -137,7 +135,10 @@ _TELL = f"""
         JOIN ended e ON e.user_id = v.user_id AND e.id = v.transaction_id
         JOIN users u ON u.id = v.user_id
         WHERE u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL
-    ),
+    )"""
+
+# Who ended what was pending.
+_AUDIT = """
     audit AS (
         INSERT INTO audit_log (actor_id, actor_name, channel, action, object_type, object_id,
             before, after, request_id, ip)
@@ -149,7 +150,7 @@ _TELL = f"""
     )"""
 
 # Credits only ever insert: a delta per entry, folded into the account's row by a sweep.
-_POST = """
+POST = """
     journal AS (
         INSERT INTO journals (user_id, id, kind, transaction_id, entry_count)
         SELECT e.user_id, CAST(:journal_id AS uuid), 'settlement', e.id,
@@ -215,8 +216,9 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
         WHERE t.user_id = e.user_id AND t.id = e.id AND t.status = 'pending'
         RETURNING t.user_id, t.id
     ),
-    {_POST if posting else ""}
-    {_TELL}
+    {POST if posting else ""}
+    {TELL},
+    {_AUDIT}
     SELECT e.body::text AS body FROM ended e JOIN settled USING (user_id, id)
     """
     )
@@ -229,14 +231,14 @@ SETTLE_BY_KEY = {
 }
 SETTLE_BY_ADMIN = {posting: _settle(BY_ADMIN, False, posting) for posting in (False, True)}
 
-# Overdue ones in batches; a row that a confirm is just committing is left to the next sweep.
-EXPIRE = text(
-    f"""
+
+def _expire(which: str) -> TextClause:
+    """Build the statement that ends overdue transactions; ``which`` picks and locks them."""
+    return text(
+        f"""
     WITH due AS MATERIALIZED (
         SELECT t.* FROM transactions t
-        WHERE t.status = 'pending' AND t.expires_at <= clock_timestamp()
-        ORDER BY t.expires_at LIMIT :batch
-        FOR UPDATE SKIP LOCKED
+        WHERE t.status = 'pending' AND t.expires_at <= clock_timestamp() {which}
     ),
     numbered AS MATERIALIZED (SELECT d.*, row_number() OVER () AS n FROM due d),
     bare AS MATERIALIZED (
@@ -257,10 +259,16 @@ EXPIRE = text(
         WHERE t.user_id = e.user_id AND t.id = e.id AND t.status = 'pending'
         RETURNING t.user_id, t.id
     ),
-    {_TELL}
+    {TELL},
+    {_AUDIT}
     SELECT count(*) FROM settled
     """
-)
+    )
+
+
+# Overdue ones in batches; a row that a confirm is just committing is left to the next sweep.
+EXPIRE = _expire("ORDER BY t.expires_at LIMIT :batch FOR UPDATE SKIP LOCKED")
+EXPIRE_ONE = _expire("AND t.id = CAST(:id AS uuid) FOR UPDATE")
 
 _ONE = f"""
     SELECT {transaction_json("v")}::text AS body, v.user_id,

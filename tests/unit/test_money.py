@@ -24,6 +24,7 @@ from standart.money import (
     may_be_amount,
     parse_amount,
     parse_rate,
+    share,
 )
 
 MILLION = 10**6
@@ -373,3 +374,69 @@ def test_a_fee_refuses_what_cannot_be(
 ) -> None:
     with pytest.raises(ValueError, match=r"must not be negative|commission needs"):
         fee(amount, Decimal(rate), fixed, minimum, maximum)
+
+
+def second_share_until(commission: int, amount: int, parts: int) -> int:
+    """Half-up by the remainder instead of by doubling."""
+    whole, rest = divmod(commission * parts, amount)
+    return whole + (2 * rest >= amount)
+
+
+@st.composite
+def divided(draw: st.DrawFn) -> tuple[int, int, list[int]]:
+    """An amount, the commission on it, and parts that make up the amount."""
+    amount = draw(st.integers(1, MAX_MINOR) | st.integers(1, 100))
+    commission = draw(st.integers(0, amount))
+    cuts = draw(st.lists(st.integers(0, amount), max_size=20))
+    edges = [0, *sorted(cuts), amount]
+    parts = [end - start for start, end in itertools.pairwise(edges)]
+    return commission, amount, draw(st.permutations(parts))
+
+
+@given(divided())
+@example((1, 2, [1, 1]))
+@example((MAX_MINOR, MAX_MINOR, [1, MAX_MINOR - 2, 1]))
+@example((MAX_MINOR - 1, MAX_MINOR, [1, MAX_MINOR - 2, 1]))
+@example((1, 1, [0, 1, 0]))
+def test_shares_of_a_commission_lose_nothing(case: tuple[int, int, list[int]]) -> None:
+    commission, amount, parts = case
+    before = given_back = 0
+    for part in parts:
+        part_of_it = share(commission, amount, before, part)
+        assert 0 <= part_of_it <= min(part, commission)
+        before, given_back = before + part, given_back + part_of_it
+        # At every moment what went is the exact sum, rounded once: never half a unit away.
+        assert given_back == second_share_until(commission, amount, before)
+    assert given_back == commission
+
+
+@pytest.mark.parametrize(
+    ("commission", "amount", "before", "part", "expected"),
+    [
+        (300, 10_000, 0, 10_000, 300),
+        (300, 10_000, 0, 5_000, 150),
+        (300, 10_000, 0, 16, 0),
+        (300, 10_000, 0, 17, 1),
+        (1, 2, 0, 1, 1),
+        (1, 2, 1, 1, 0),
+        (0, 5, 0, 5, 0),
+        (5, 5, 2, 3, 3),
+        (5, 5, 5, 0, 0),
+        (MAX_MINOR, MAX_MINOR, 0, MAX_MINOR, MAX_MINOR),
+    ],
+)
+def test_a_share_is_rounded_half_up(
+    commission: int, amount: int, before: int, part: int, expected: int
+) -> None:
+    assert share(commission, amount, before, part) == expected
+
+
+@pytest.mark.parametrize(
+    ("commission", "amount", "before", "part"),
+    [(1, 0, 0, 0), (2, 1, 0, 1), (1, 2, 1, 2), (-1, 2, 0, 1), (1, 2, -1, 1), (1, 2, 1, -1)],
+)
+def test_a_share_of_what_cannot_be_is_refused(
+    commission: int, amount: int, before: int, part: int
+) -> None:
+    with pytest.raises(ValueError, match="a share needs"):
+        share(commission, amount, before, part)
