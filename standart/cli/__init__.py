@@ -21,6 +21,8 @@ COMMANDS = {
     "create-api-key": "standart.cli.users:create_api_key",
     "revoke-api-key": "standart.cli.users:revoke_api_key",
     "list-users": "standart.cli.users:list_users",
+    "set-fee-schedule": "standart.cli.fees:set_fee_schedule",
+    "list-fee-schedules": "standart.cli.fees:list_fee_schedules",
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
     "replay": "standart.cli.operations:replay",

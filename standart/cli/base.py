@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 refused or impossible, 2 wrong usage, input or settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,10 @@ from standart.config import Settings
 from standart.db import make_engine, sqlstate, transaction
 from standart.embedded.preparation import unreachable
 from standart.encryption import Keyring
-from standart.errors import ConfigurationError, DomainError, FieldError, InvalidInput
-from standart.models import Role, Scope
+from standart.errors import ConfigurationError, DomainError, FieldError, InvalidInput, NotFound
+from standart.models import Role, Scope, User
 from standart.observability import configure_logging
+from standart.services import user_service
 from standart.services.access import Actor, Origin
 
 # Whoever may run commands on the host is an operator; the audit log says from where.
@@ -109,3 +110,23 @@ def database(*, require_secrets: bool = True) -> Iterator[Database]:
         yield Database(settings, engine)
     finally:
         engine.dispose()
+
+
+def named_user(session: Session, name: str) -> User:
+    """Return the user of this name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    user = user_service.find_user(session, name)
+    if user is None:
+        raise NotFound(f"There is no user called {name}.")
+    return user
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of text under their header, in columns."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

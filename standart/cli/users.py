@@ -10,9 +10,16 @@ from datetime import timedelta
 import click
 
 from standart import money
-from standart.cli.base import OPERATOR, Failure, ServiceCommand, database
+from standart.cli.base import (
+    OPERATOR,
+    Failure,
+    ServiceCommand,
+    database,
+    named_user,
+    show_table,
+)
 from standart.config import Settings
-from standart.errors import InvalidInput, NotFound
+from standart.errors import InvalidInput
 from standart.models import Role, Scope, User
 from standart.services import key_service, user_service
 from standart.webhooks.addresses import UrlRules, parse_url
@@ -108,9 +115,7 @@ def create_api_key(name: str, scopes: tuple[str, ...], expires_in: str | None) -
     """Create an API key for the user NAME; prints the key alone, this once."""
     lifetime = None if expires_in is None else _duration(expires_in)
     with database() as base, base.transaction() as session:
-        user = user_service.find_user(session, name)
-        if user is None:
-            raise NotFound(f"There is no user called {name}.")
+        user = named_user(session, name)
         _, plain = key_service.create_key(
             session,
             OPERATOR,
@@ -135,11 +140,7 @@ def list_users() -> None:
     """List all users."""
     with database(require_secrets=False) as base, base.transaction() as session:
         rows = [_row(user) for user in user_service.list_users(session)]
-    header = ("NAME", "ROLE", "CURRENCY", "RATE", "ACTIVE", "ID")
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    show_table(("NAME", "ROLE", "CURRENCY", "RATE", "ACTIVE", "ID"), rows)
 
 
 def _row(user: User) -> tuple[str, ...]:
