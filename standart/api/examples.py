@@ -61,7 +61,7 @@ CANCELED: Final = {
 
 TRANSACTIONS: Final = {"data": [CONFIRMED], "next_cursor": None}
 
-BALANCES: Final = {"balances": [{"currency": "RUB", "balance": "97.00"}]}
+BALANCES: Final = {"balances": [{"currency": "RUB", "balance": "57.00", "pending_payout": "40.00"}]}
 
 EVENT: Final[dict[str, Any]] = {
     "id": "0198f0c4-0a1b-7c2d-8e3f-4a5b6c7d8e9f",

@@ -219,7 +219,8 @@ def test_balances_and_events_tell_what_was_confirmed(
     client: FlaskClient, merchant: TestUser, admin: TestUser
 ) -> None:
     before = client.get("/balance", headers=merchant.headers)
-    assert before.json == {"balances": [{"currency": "RUB", "balance": "0.00"}]}
+    nothing = {"currency": "RUB", "balance": "0.00", "pending_payout": "0.00"}
+    assert before.json == {"balances": [nothing]}
     made = create(client, merchant).json
     create(client, merchant, amount="5", currency="JPY")
     confirmed = post(client, "/confirm_transaction", admin, id=made["id"]).json
@@ -234,6 +235,22 @@ def test_balances_and_events_tell_what_was_confirmed(
     assert msgspec.to_builtins(told.payload.data) == confirmed
     one = client.get(f"/events/{told.id.upper()}", headers=merchant.headers)
     assert one.json == listed.json["data"][0]
+
+
+def test_a_balance_of_a_moment_is_answered_with_that_moment(
+    client: FlaskClient, merchant: TestUser, admin: TestUser
+) -> None:
+    made = create(client, merchant).json
+    post(client, "/confirm_transaction", admin, id=made["id"])
+
+    def balance(at: str) -> Any:
+        return client.get("/balance", query_string={"at": at}, headers=merchant.headers).json
+
+    assert balance(made["created_at"])["balances"][0]["balance"] == "0.00"
+    first = balance("0001-01-01T00:00:00Z")
+    assert first["at"] == "0001-01-01T00:00:00.000000Z"
+    assert first["balances"] == [{"currency": "RUB", "balance": "0.00", "pending_payout": "0.00"}]
+    assert balance("2020-01-01t03:00:00.5+03:00")["at"] == "2020-01-01T00:00:00.500000Z"
 
 
 @pytest.mark.parametrize("path", ["/transactions", "/events"])

@@ -212,6 +212,30 @@ def test_a_query_that_can_be_read_in_two_ways_is_422(
     refused(server.call("GET", f"{path}?{query}", key=world.shop.key), 422, "invalid_input")
 
 
+MOMENTS = {
+    "empty": "",
+    "date": "2026-11-23",
+    "no zone": "2026-11-23T00:00:00",
+    "now": "now",
+    "timestamp": "1764000000",
+    "year zero": "0000-01-01T00:00:00Z",
+    "before year one": "0001-01-01T00:00:00+23:59",
+    "future": "9999-12-31T23:59:59Z",
+    "after year 9999": "9999-12-31T23:59:59-23:59",
+    "no such day": "2026-02-30T00:00:00Z",
+    "infinity": "infinity",
+    "NUL": "2026-01-01T00:00:00Z\0",
+    "10 KB": "2026-01-01T00:00:00" + "0" * 10_240 + "Z",
+}
+
+
+@pytest.mark.parametrize("at", MOMENTS.values(), ids=MOMENTS)
+def test_a_balance_of_a_wrong_or_coming_moment_is_422(server: Http, world: World, at: str) -> None:
+    reply = server.call("GET", f"/balance?{urlencode({'at': at})}", key=world.shop.key)
+    document = refused(reply, 422, "invalid_input")
+    assert [error["field"] for error in document["errors"]] == ["at"]
+
+
 EVENT_QUERIES = ({"type": "transaction.pending"}, {"type": ""}, {"transaction_id": "x"})
 EVENT_QUERIES += ({"limit": "101"}, {"cursor": "x"}, {"status": "pending"}, {"user_id": "x"})
 

@@ -15,10 +15,12 @@ OPERATIONS: Final = (
         id="balance",
         tag="balance",
         summary="Read a balance",
-        description="What is available, a row for each currency. An admin's key names the "
-        "merchant by `user_id`, a merchant's key must not.",
+        description="What is available and what payouts have reserved, a row for each currency; "
+        "with `at` as it was when everything up to that moment had been posted. That answer never "
+        "changes: for a moment just gone it may wait up to two seconds, then it is 503. An "
+        "admin's key names the merchant by `user_id`, a merchant's key must not.",
         scope=Scope.READ,
-        query=schemas.OfUser,
+        query=schemas.ReadBalance,
         answer=schemas.Balances,
         example=examples.BALANCES,
         errors=KEYED,
