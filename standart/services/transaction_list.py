@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from standart.models import Scope
 from standart.services.access import Actor
@@ -60,16 +60,19 @@ def list_transactions(
         add("t.user_id = :owner_id", owner_id=actor.user_id)
     if user_id is not None:
         add("t.user_id = :user_id", user_id=user_id)
-    if status is not None:
-        conditions.append(_STATUS_CONDITIONS[status])
-    if reference is not None:
-        add("t.reference = :reference", reference=reference)
     if reference_prefix is not None:
         # As a range, not as LIKE: a plan that is kept for all prefixes uses the index too.
         add("t.reference ~>=~ :prefix", prefix=reference_prefix)
         beyond = _first_beyond(reference_prefix)
         if beyond:
             add("t.reference ~<~ :beyond", beyond=beyond)
+        found = " AND ".join(conditions)
+        if _are_few(connection, found, parameters):
+            conditions.append(f"t.id = ANY (ARRAY(SELECT t.id FROM transactions t WHERE {found}))")
+    if status is not None:
+        conditions.append(_STATUS_CONDITIONS[status])
+    if reference is not None:
+        add("t.reference = :reference", reference=reference)
     if metadata_key is not None:
         # The first condition is the index's own: it holds those with any metadata.
         conditions.append("t.metadata <> '{}'::jsonb")
@@ -92,6 +95,19 @@ def list_transactions(
         )
     rows = connection.execute(read_many(conditions), parameters)
     return [(row.body, row.created_at, row.id) for row in rows]
+
+
+_FEW = 1000
+
+
+def _are_few(connection: Connection, found: str, parameters: dict[str, Any]) -> bool:
+    """Whether so few rows have a prefix that they are read first and sorted then.
+
+    The planner has no good guess of that, and for a rare prefix it would read all of the
+    merchant's history, newest first, in the hope of finding a page soon. Many are found soon.
+    """
+    probe = f"SELECT count(*) FROM (SELECT FROM transactions t WHERE {found} LIMIT {_FEW}) AS t"
+    return int(connection.execute(text(probe), parameters).scalar_one()) < _FEW
 
 
 _LAST_BEFORE_SURROGATES = "\ud7ff"

@@ -30,10 +30,10 @@ from standart.errors import (
     Unauthenticated,
 )
 from standart.models import Scope
-from standart.services import limit_service
+from standart.services import joint_confirm, limit_service
 from standart.services import transaction_sql as sql
 from standart.services.access import Actor, Origin
-from standart.services.approval_service import NOBODY_ELSE, Thresholds
+from standart.services.approval_service import NOBODY_ELSE, Thresholds, needs_two
 from standart.services.guarded import Run, act, who_asks
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
@@ -102,7 +102,7 @@ def create(
         owner_id, amount = _terms(connection, actor, new)
         answer = _same_again(connection, actor, owner_id, amount, new)
         if answer is None:
-            _require_free_reference(connection, owner_id, new.reference)
+            _require_free_reference(connection, owner_id, new)
             if limit_service.has_limits(connection, owner_id):
                 raise _Limited(owner_id, amount)
         return answer
@@ -139,8 +139,8 @@ def _within_limits(
     def run(connection: Connection, parameters: Mapping[str, Any]) -> Any:
         try:
             with unit(connection):
-                limit_service.hold(connection, user_id)
-                limit_service.require_within(connection, user_id, amount)
+                now = limit_service.hold(connection, user_id)
+                limit_service.require_within(connection, user_id, amount, now)
                 # What was judged is what is written, whatever becomes the merchant's currency.
                 judged = {**parameters, "currency": amount.currency}
                 return sql.CREATE_WITHIN_LIMITS[keyed].first(connection, judged)
@@ -164,11 +164,12 @@ def confirm(
     """Confirm a pending transaction and credit its net to the merchant.
 
     ``alone`` has the sums up to which one person suffices (``approval_service``). Answers
-    200, also when it is confirmed already.
+    200, also when it is confirmed already; 202 when a second admin must confirm too.
 
     Raises:
         NotFound: unknown, or somebody else's.
         NotPending: it was canceled or has expired.
+        SecondPersonRequired: the caller has confirmed before, and one person is not enough.
     """
     return _settle(connection, caller, origin, transaction_id, Action.CONFIRM, None, claim, alone)
 
@@ -270,19 +271,23 @@ def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[U
 _REFERENCE_TAKEN = text(
     """
     SELECT EXISTS (SELECT FROM transactions t JOIN users u ON u.id = t.user_id
-        WHERE t.user_id = :user_id AND t.reference = :reference AND u.unique_reference)
+        WHERE t.user_id = :user_id AND t.reference = :reference AND u.unique_reference
+          AND t.id <> :id)
     """
 )
 
 
-def _require_free_reference(connection: Connection, user_id: UUID, reference: str | None) -> None:
+def _require_free_reference(connection: Connection, user_id: UUID, new: NewTransaction) -> None:
     """Refuse a second transaction of a reference where the merchant wants one at most.
+
+    The transaction of the very id that was asked for may have been committed since we
+    looked for it; that is no second one.
 
     Raises:
         ReferenceTaken: also by one that was canceled or has expired.
     """
-    taken = {"user_id": user_id, "reference": reference}
-    if reference is not None and connection.scalar(_REFERENCE_TAKEN, taken):
+    taken = {"user_id": user_id, "reference": new.reference, "id": new.id or new.fresh_id}
+    if new.reference is not None and connection.scalar(_REFERENCE_TAKEN, taken):
         raise ReferenceTaken
 
 
@@ -356,13 +361,40 @@ def _settle(
         if kept:
             return kept
         body = _read_settled(connection, actor, transaction_id)
-        status = TransactionStatus(msgspec.json.decode(body)["status"])
-        if target_of(status, action) is not status:
-            _require_active(connection, actor)
-            return None
-        return Answer(200, body)
+        found = msgspec.json.decode(body)
+        status = TransactionStatus(found["status"])
+        if target_of(status, action) is status:
+            return Answer(200, body)
+        _require_active(connection, actor)
+        if posting and needs_two(money.parse_amount(found["amount"], found["currency"]), alone):
+            raise _NotAlone
+        return None
 
-    return act(connection, statement.first, parameters, explain, 200, caller, claim)
+    try:
+        return act(connection, statement.first, parameters, explain, 200, caller, claim)
+    except _NotAlone:
+        return joint_confirm.confirm(
+            connection,
+            caller,
+            origin,
+            transaction_id,
+            claim=claim,
+            read=lambda actor: _read_settled(connection, actor, transaction_id),
+            settle=_settle_at_once(connection, caller, parameters),
+        )
+
+
+class _NotAlone(Exception):
+    """One person may not confirm such a sum. Not an error, a way to go."""
+
+
+def _settle_at_once(
+    connection: Connection, caller: KeyDigest | Actor, parameters: Mapping[str, Any]
+) -> Callable[[], Any]:
+    """Return what confirms whatever the sum; the idempotency key is the business of others."""
+    by_key = isinstance(caller, KeyDigest)
+    statement = sql.SETTLE_BY_KEY[True, False] if by_key else sql.SETTLE_BY_ADMIN[True]
+    return lambda: statement.first(connection, {**parameters, "alone": "{}"})
 
 
 _ACTIVE_ADMIN = text("SELECT true FROM users WHERE id = :id AND active AND role = 'admin'")

@@ -239,6 +239,25 @@ def test_a_repeated_id_with_its_unique_reference_is_no_second_one(
     assert rows(connection) == 1
 
 
+def test_its_own_id_committed_between_two_looks_is_no_taken_reference(
+    engine: Engine, merchant: TestUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    want_unique_references(engine, merchant)
+    limit(engine, merchant, LimitKind.DAILY_COUNT, 5)
+    same = creating(engine, merchant, id=uuid4(), reference="order-1")
+    look, others = transaction_service._same_again, [same]
+
+    def look_and_be_overtaken(*asked: Any) -> Answer | None:
+        answer = look(*asked)
+        if others:
+            assert others.pop()().status == 201
+        return answer
+
+    monkeypatch.setattr(transaction_service, "_same_again", look_and_be_overtaken)
+
+    assert same().status == 200
+
+
 def test_crowds_with_different_unique_references_all_pass(
     connection: Connection, engine: Engine, merchant: TestUser
 ) -> None:
