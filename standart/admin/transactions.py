@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from standart.admin.base import (
 from standart.admin.forms import ActForm, CancelForm
 from standart.admin.language import gettext
 from standart.errors import NotFound
-from standart.extensions import in_transaction, nudge, on_connection
+from standart.extensions import in_transaction, nudge, on_connection, settings
 from standart.services import (
     audit_service,
     transaction_list,
@@ -149,14 +150,17 @@ class Transactions(PanelView):
 
     @page("/<uuid:transaction_id>/confirm", roles=ADMINS, methods=["POST"])
     def confirm(self, transaction_id: UUID) -> Page:
-        """Confirm; doing it twice is doing it once."""
+        """Confirm; doing it twice is doing it once. A large sum takes two admins."""
+        alone = settings().four_eyes_above
 
         def work() -> str:
-            on_connection(
+            answer = on_connection(
                 lambda connection: transaction_service.confirm(
-                    connection, actor(), origin(), transaction_id
+                    connection, actor(), origin(), transaction_id, alone=alone
                 )
             )
+            if answer.status == HTTPStatus.ACCEPTED:
+                return gettext("Your approval is kept. A second admin must confirm as well.")
             nudge()
             return gettext("The transaction is confirmed.")
 

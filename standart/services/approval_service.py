@@ -41,6 +41,14 @@ _COUNT = text(
     """
 )
 
+_ACTED_IN_REQUEST = text(
+    """
+    SELECT EXISTS (SELECT FROM audit_log
+        WHERE object_type = :object_type AND object_id = :object_id
+          AND actor_id = :actor_id AND request_id = :request_id)
+    """
+)
+
 
 def needs_two(amount: Money, alone: Thresholds) -> bool:
     """Whether ``amount`` is above what one person may move in its currency."""
@@ -64,3 +72,20 @@ def approve(
     if connection.execute(_APPROVE, {**subject, "approver_id": actor.user_id}).rowcount == 0:
         raise SecondPersonRequired
     return int(connection.execute(_COUNT, subject).scalar_one()) >= NEEDED
+
+
+def is_repetition(
+    connection: Connection, actor: Actor, object_type: str, object_id: UUID | str
+) -> bool:
+    """Whether this very request has acted on the object before, its connection being lost then.
+
+    Told by the audit log, for whoever writes there what was approved. So a consent that was
+    committed unheard is answered like a kept one and not as somebody's second.
+    """
+    asked = {
+        "object_type": object_type,
+        "object_id": str(object_id),
+        "actor_id": actor.user_id,
+        "request_id": actor.origin.request_id,
+    }
+    return bool(connection.scalar(_ACTED_IN_REQUEST, asked))
