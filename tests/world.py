@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.models import Role, Scope, User
-from standart.services import key_service, transaction_service
+from standart.services import key_service, payout_service, transaction_service
 from standart.services.access import SYSTEM
+from standart.services.key_service import digest_of
+from standart.services.payout_service import NewPayout
 from tests import builders
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user
+from tests.builders import ORIGIN, TestUser, make_key, make_transaction, make_user
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,16 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
         transaction_service.cancel(connection, admin.digest, ORIGIN, ids["canceled"])
         ids["event"] = str(connection.scalar(text("SELECT id FROM events LIMIT 1")))
     builders.overdue(superuser, ids["overdue"])
+    trusted = {
+        f"trusted {name}": make_key(engine, user, Scope.READ, Scope.REFUND, Scope.PAYOUT)
+        for name, user in (("shop", shop), ("stranger", stranger))
+    }
+    with autocommit(engine) as connection:
+        payout = NewPayout(amount="1.00", destination={"iban": "DE89370400440532013000"})
+        payout_service.create(
+            connection, digest_of(trusted["trusted shop"]), ORIGIN, keyring, payout
+        )
+        ids["payout"] = str(payout.fresh_id)
     with Session(engine) as session, transaction(session):
         owner = session.get_one(User, shop.id)
         _, reader = key_service.create_key(session, SYSTEM, owner, scopes=[Scope.READ])
@@ -72,6 +84,7 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
             "expired": expired,
             "deactivated": left.key,
             "unknown": key_service.generate(),
+            **trusted,
         },
     )
 

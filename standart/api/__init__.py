@@ -12,6 +12,7 @@ from standart.api import (
     fees,
     health,
     metrics,
+    payouts,
     responses,
     transactions,
 )
@@ -42,6 +43,14 @@ def init_app(app: Flask) -> None:
     api.add(transactions.CheckTransaction, "/check_transaction", "check_transaction")
     api.add(transactions.ListTransactions, "/transactions", "transactions")
     api.add(fees.PreviewCommission, "/preview_commission", "preview_commission")
+    api.add(payouts.CreatePayout, "/create_payout", "create_payout")
+    api.add(payouts.ApprovePayout, "/approve_payout", "approve_payout")
+    api.add(payouts.RejectPayout, "/reject_payout", "reject_payout")
+    api.add(payouts.CancelPayout, "/cancel_payout", "cancel_payout")
+    api.add(payouts.CompletePayout, "/complete_payout", "complete_payout")
+    api.add(payouts.CheckPayout, "/check_payout", "check_payout")
+    api.add(payouts.ListPayouts, "/payouts", "payouts")
+    api.add(payouts.ReadDestination, "/payout_destination", "payout_destination")
     api.add(balance.Balance, "/balance", "balance")
     api.add(events.ListEvents, "/events", "events")
     api.add(events.OneEvent, "/events/<event_id>", "event")

@@ -8,10 +8,12 @@ from standart.api.fields import EXAMPLE_ID, EXAMPLE_USER
 from standart.errors import (
     DomainError,
     IdempotencyKeyReused,
+    InsufficientBalance,
     InsufficientScope,
     InvalidInput,
     LimitExceeded,
     NotPending,
+    PayoutState,
 )
 from standart.models import Scope
 
@@ -127,6 +129,10 @@ def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
     """Return the members that an example of ``error`` has of its own."""
     if error is NotPending:
         return {"transaction_status": "expired"}
+    if error is PayoutState:
+        return {"payout_status": "failed"}
+    if error is InsufficientBalance:
+        return {"currency": "RUB", "available": "17.00"}
     if error is LimitExceeded:
         return {"limit": "daily_amount", "value": "500000.00", "currency": "RUB"}
     if error is InsufficientScope and scope is not None:

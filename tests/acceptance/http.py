@@ -13,7 +13,10 @@ from typing import Any
 PATIENCE = 20.0
 
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
-EXTRA_MEMBERS = {"errors", "transaction_status", "required_scope"}
+EXTRA_MEMBERS = {
+    *("errors", "transaction_status", "required_scope", "payout_status"),
+    *("available", "currency"),
+}
 
 # What would give away the inside: none of it may ever be in an answer.
 TELLTALES = ("Traceback", "psycopg", "sqlalchemy", "SELECT ", "INSERT ", "/standart/", "<html")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from standart.api.operations import balance, events, fees, health, transactions
+from standart.api.operations import balance, events, fees, health, payouts, transactions
 from standart.api.operations.base import Operation
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -12,6 +12,7 @@ __all__ = ["OPERATIONS", "Operation"]
 OPERATIONS: Final = (
     *transactions.OPERATIONS,
     *fees.OPERATIONS,
+    *payouts.OPERATIONS,
     *balance.OPERATIONS,
     *events.OPERATIONS,
     *health.OPERATIONS,

@@ -17,6 +17,16 @@ from standart.api.schemas.common import (
 )
 from standart.api.schemas.events import Attempt, Delivery, Event, EventPage, ListEvents, WebhookBody
 from standart.api.schemas.fees import Calculation, CommissionPreview, PreviewCommission
+from standart.api.schemas.payouts import (
+    CompletePayout,
+    CreatePayout,
+    ListPayouts,
+    OnePayout,
+    Payout,
+    PayoutDestination,
+    PayoutPage,
+    RejectPayout,
+)
 from standart.api.schemas.transactions import (
     AppliedFee,
     CancelTransaction,
@@ -36,7 +46,9 @@ __all__ = [
     "CancelTransaction",
     "CheckTransaction",
     "CommissionPreview",
+    "CompletePayout",
     "ConfirmTransaction",
+    "CreatePayout",
     "CreateTransaction",
     "CurrencyBalance",
     "Delivery",
@@ -45,12 +57,18 @@ __all__ = [
     "FieldProblem",
     "Health",
     "ListEvents",
+    "ListPayouts",
     "ListTransactions",
     "NoQuery",
     "OfUser",
+    "OnePayout",
+    "Payout",
+    "PayoutDestination",
+    "PayoutPage",
     "PreviewCommission",
     "Problem",
     "ReadBalance",
+    "RejectPayout",
     "Reply",
     "Request",
     "Transaction",

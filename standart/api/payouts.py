@@ -1,0 +1,199 @@
+"""Payouts over HTTP: create, approve, reject, cancel, complete, check, list."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from flask import Response
+from sqlalchemy import Connection
+
+from standart.api import auth, body, query, responses, schemas
+from standart.api.checks import uuid_or_none
+from standart.api.cursor import Sealer
+from standart.api.fields import DEFAULT_LIMIT
+from standart.api.idempotency import claim
+from standart.api.restful import Resource
+from standart.extensions import keyring, on_connection, settings
+from standart.services import key_service, payout_destination, payout_list, payout_service
+from standart.services.idempotency_service import Answer, IdempotencyClaim
+from standart.services.payout_service import NewPayout
+from standart.states import PayoutStatus
+
+_DERIVATION: Final = b"standart destination 1 "
+
+_CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
+
+
+class _Sealed(msgspec.Struct, frozen=True):
+    """What was asked, with a keyed digest in place of the destination.
+
+    Its fingerprint is kept. From a plain one, whoever reads the table could find out an
+    account's number by trying.
+    """
+
+    asked: schemas.CreatePayout
+    destination: str
+
+
+def _claim(asked: schemas.CreatePayout) -> IdempotencyClaim | None:
+    if asked.destination is None:
+        return claim(asked)
+    key = hashlib.sha256(_DERIVATION + settings().secret_key.encode()).digest()
+    digest = hmac.new(key, _CANONICAL.encode(asked.destination), hashlib.sha256).hexdigest()
+    return claim(_Sealed(msgspec.structs.replace(asked, destination=None), digest))
+
+
+class CreatePayout(Resource):
+    """``POST /create_payout``."""
+
+    def post(self) -> Response:
+        """Reserve money and create a pending payout."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.CreatePayout)
+        claimed, origin, ring = _claim(asked), auth.origin(), keyring()
+        new = NewPayout(
+            amount=asked.amount,
+            currency=asked.currency,
+            destination=asked.destination,
+            reference=asked.reference,
+            user_id=uuid_or_none(asked.user_id),
+        )
+        return _answer(
+            lambda connection: payout_service.create(
+                connection, digest, origin, ring, new, claim=claimed
+            )
+        )
+
+
+class ApprovePayout(Resource):
+    """``POST /approve_payout``."""
+
+    def post(self) -> Response:
+        """Approve a pending payout."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.OnePayout)
+        claimed, origin, alone = claim(asked), auth.origin(), settings().four_eyes_above
+        return _answer(
+            lambda connection: payout_service.approve(
+                connection, digest, origin, UUID(asked.id), claim=claimed, alone=alone
+            )
+        )
+
+
+class RejectPayout(Resource):
+    """``POST /reject_payout``."""
+
+    def post(self) -> Response:
+        """Refuse a pending payout and give its money back."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.RejectPayout)
+        claimed, origin = claim(asked), auth.origin()
+        return _answer(
+            lambda connection: payout_service.reject(
+                connection, digest, origin, UUID(asked.id), reason=asked.reason, claim=claimed
+            )
+        )
+
+
+class CancelPayout(Resource):
+    """``POST /cancel_payout``."""
+
+    def post(self) -> Response:
+        """Take a pending payout back."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.OnePayout)
+        claimed, origin = claim(asked), auth.origin()
+        return _answer(
+            lambda connection: payout_service.cancel(
+                connection, digest, origin, UUID(asked.id), claim=claimed
+            )
+        )
+
+
+class CompletePayout(Resource):
+    """``POST /complete_payout``."""
+
+    def post(self) -> Response:
+        """Say whether an approved payout was paid."""
+        digest = auth.caller()
+        query.refuse()
+        asked = body.read(schemas.CompletePayout)
+        claimed, origin = claim(asked), auth.origin()
+        return _answer(
+            lambda connection: payout_service.complete(
+                connection,
+                digest,
+                origin,
+                UUID(asked.id),
+                paid=asked.result == "paid",
+                reason=asked.reason,
+                claim=claimed,
+            )
+        )
+
+
+class CheckPayout(Resource):
+    """``GET /check_payout``."""
+
+    def get(self) -> Response:
+        """Read one payout."""
+        digest, origin = auth.caller(), auth.origin()
+        payout_id = UUID(query.read(schemas.OnePayout).id)
+        return _answer(
+            lambda connection: payout_service.check(connection, digest, origin, payout_id)
+        )
+
+
+class ReadDestination(Resource):
+    """``GET /payout_destination``."""
+
+    def get(self) -> Response:
+        """Read where a payout goes, in plain."""
+        digest, origin, ring = auth.caller(), auth.origin(), keyring()
+        payout_id = UUID(query.read(schemas.OnePayout).id)
+        return _answer(
+            lambda connection: payout_destination.read(connection, digest, origin, ring, payout_id)
+        )
+
+
+class ListPayouts(Resource):
+    """``GET /payouts``."""
+
+    def get(self) -> Response:
+        """List payouts, newest first."""
+        digest, origin = auth.caller(), auth.origin()
+        asked = query.read(schemas.ListPayouts)
+        limit = int(asked.limit or DEFAULT_LIMIT)
+        user_id = uuid_or_none(asked.user_id)
+        secret = settings().secret_key
+
+        def work(connection: Connection) -> Response:
+            actor = key_service.authenticate(connection, digest, origin)
+            sealer = Sealer(secret, "payouts", actor, asked)
+            rows = payout_list.list_payouts(
+                connection,
+                actor,
+                user_id=user_id,
+                status=PayoutStatus(asked.status) if asked.status else None,
+                currency=asked.currency,
+                created_from=asked.created_from,
+                created_to=asked.created_to,
+                after=sealer.open(asked.cursor),
+                limit=limit + 1,
+            )
+            return responses.page(rows, limit, sealer)
+
+        return on_connection(work)
+
+
+def _answer(work: Callable[[Connection], Answer]) -> Response:
+    return responses.from_answer(on_connection(work))
