@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, text
 
+from standart.__main__ import create_app
+from standart.cli import command_line
 from standart.clock import new_id
+from standart.config import Settings
 from standart.encryption import Keyring
 from standart.services import transaction_service, webhook_service
 from standart.services.webhook_service import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
+from tests.integration.commands import Run
 
 
 @pytest.fixture
@@ -40,3 +49,47 @@ def names(
         "new": new_id(),
         "new_event": new_id(),
     }
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    """What a shell would export for the service of this test."""
+    return {
+        "DATABASE_URL": settings.database_url,
+        "STANDART_MIGRATION_DATABASE_URL": settings.migration_database_url,
+        "REDIS_URL": settings.redis_url,
+        "SECRET_KEY": settings.secret_key,
+        "STANDART_ENCRYPTION_KEYS": settings.encryption_keys,
+        "STANDART_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
+    }
+
+
+@pytest.fixture
+def logging_as_before() -> Iterator[None]:
+    """Commands configure logging for the whole process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def run(
+    environment: dict[str, str],
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logging_as_before: None,
+) -> Run:
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("STANDART_")]:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, typed: str | None = None, **changes: str) -> Result:
+        return CliRunner().invoke(
+            command_line(create_app), arguments, input=typed, env=environment | changes
+        )
+
+    return run

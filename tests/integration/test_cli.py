@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from flask import Flask
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -26,62 +24,7 @@ from standart.models import ApiKey, AuditRecord, Role, Scope
 from standart.services import key_service, user_service
 from standart.services.access import Origin
 from tests.builders import PASSWORD, TestUser, make_transaction, overdue
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def environment(settings: Settings) -> dict[str, str]:
-    """What a shell would export for the service of this test."""
-    return {
-        "DATABASE_URL": settings.database_url,
-        "STANDART_MIGRATION_DATABASE_URL": settings.migration_database_url,
-        "REDIS_URL": settings.redis_url,
-        "SECRET_KEY": settings.secret_key,
-        "STANDART_ENCRYPTION_KEYS": settings.encryption_keys,
-        "STANDART_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
-    }
-
-
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    """Commands configure logging for the whole process."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-
-
-@pytest.fixture
-def run(
-    environment: dict[str, str],
-    engine: Engine,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    logging_as_before: None,
-) -> Run:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("STANDART_")]:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str, typed: str | None = None, **changes: str) -> Result:
-        return CliRunner().invoke(
-            command_line(create_app), arguments, input=typed, env=environment | changes
-        )
-
-    return run
-
-
-def refused(result: Result, code: int, *words: str) -> None:
-    """One line that says why, the exit code, and nothing of Python."""
-    assert result.exit_code == code, result.output
-    assert isinstance(result.exception, SystemExit)
-    assert result.stdout == ""
-    assert len(result.stderr.strip().splitlines()) == 1
-    for word in words:
-        assert word in result.stderr
+from tests.integration.commands import Run, refused
 
 
 def test_help_names_every_command_without_any_setting() -> None:
