@@ -24,6 +24,7 @@ class ListEvents(Resource):
         limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         transaction_id = uuid_or_none(asked.transaction_id)
+        object_id = uuid_or_none(asked.object_id)
         secret = settings().secret_key
 
         def work(connection: Connection) -> Response:
@@ -35,6 +36,7 @@ class ListEvents(Resource):
                 user_id=user_id,
                 type=asked.type,
                 transaction_id=transaction_id,
+                object_id=object_id,
                 after=sealer.open(asked.cursor),
                 limit=limit + 1,
             )

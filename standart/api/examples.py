@@ -12,8 +12,11 @@ from standart.errors import (
     InsufficientScope,
     InvalidInput,
     LimitExceeded,
+    NotConfirmed,
+    NotLate,
     NotPending,
     PayoutState,
+    RefundTooLarge,
 )
 from standart.models import Scope
 
@@ -68,6 +71,8 @@ BALANCES: Final = {"balances": [{"currency": "RUB", "balance": "57.00", "pending
 EVENT: Final[dict[str, Any]] = {
     "id": "0198f0c4-0a1b-7c2d-8e3f-4a5b6c7d8e9f",
     "type": "transaction.confirmed",
+    "object_type": "transaction",
+    "object_id": EXAMPLE_ID,
     "transaction_id": EXAMPLE_ID,
     "user_id": EXAMPLE_USER,
     "created_at": "2026-11-23T09:02:11.654400Z",
@@ -127,6 +132,10 @@ def field_errors(error: type[DomainError], field: str) -> dict[str, Any]:
 
 def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
     """Return the members that an example of ``error`` has of its own."""
+    if error is NotConfirmed or error is NotLate:
+        return {"transaction_status": "pending"}
+    if error is RefundTooLarge:
+        return {"refundable": "25.00", "currency": "RUB"}
     if error is NotPending:
         return {"transaction_status": "expired"}
     if error is PayoutState:

@@ -72,6 +72,10 @@ Description = Annotated[
 Reason = Annotated[
     str, _text("For people. No card numbers.", longest=500, example="Customer changed her mind")
 ]
+NoteText = Annotated[
+    str,
+    _text("For people. No card numbers.", shortest=1, longest=2000, example="Deliver after six"),
+]
 Metadata = Annotated[
     dict[str, Annotated[str, Meta(max_length=500)]],
     _form(
@@ -93,7 +97,19 @@ Moment = Annotated[
     _form("RFC 3339, UTC, microseconds.", "2026-11-23T09:00:00.123456Z", format="date-time"),
 ]
 Status = Literal["pending", "confirmed", "canceled", "expired"]
-EventType = Literal["transaction.confirmed", "transaction.canceled", "transaction.expired"]
+WebhookType = Literal["transaction.confirmed", "transaction.canceled", "transaction.expired"]
+EventType = Literal[
+    WebhookType,
+    "refund.created",
+    "payout.created",
+    "payout.approved",
+    "payout.rejected",
+    "payout.canceled",
+    "payout.paid",
+    "payout.failed",
+    "balance.adjusted",
+]
+ObjectType = Literal["transaction", "refund", "payout", "adjustment"]
 PayoutStatus = Literal["pending", "approved", "paid", "failed", "rejected", "canceled"]
 AdjustmentStatus = Literal["pending", "posted", "canceled"]
 LimitKind = Literal["transaction_amount", "daily_amount", "daily_count", "pending_count"]

@@ -141,7 +141,12 @@ _RECORD = text(
 )
 
 _EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
-    v.id, v.type, v.transaction_id, v.user_id, {rfc3339("v.created_at")} AS created_at,
+    v.id, v.type,
+    CASE WHEN v.transaction_id IS NOT NULL THEN 'transaction'
+        WHEN v.refund_id IS NOT NULL THEN 'refund'
+        WHEN v.payout_id IS NOT NULL THEN 'payout' ELSE 'adjustment' END AS object_type,
+    coalesce(v.transaction_id, v.refund_id, v.payout_id, v.adjustment_id) AS object_id,
+    v.transaction_id, v.user_id, {rfc3339("v.created_at")} AS created_at,
     v.payload::json AS payload,
     coalesce((
         SELECT json_agg(row_to_json(x)) FROM (
@@ -164,9 +169,19 @@ _EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
     ), '[]'::json) AS deliveries
 ) AS w)"""
 
+# By the merchant first: each index of events over an object begins with it.
+_ABOUT = """v.user_id IN (
+        SELECT user_id FROM transactions WHERE id = :object_id
+        UNION ALL SELECT user_id FROM refunds WHERE id = :object_id
+        UNION ALL SELECT user_id FROM payouts WHERE id = :object_id
+        UNION ALL SELECT user_id FROM adjustments WHERE id = :object_id
+    ) AND (v.transaction_id = :object_id OR v.refund_id = :object_id
+        OR v.payout_id = :object_id OR v.adjustment_id = :object_id)"""
+
 _RECEIVER_OF = text(
     """
-    SELECT v.user_id, u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL AS callable
+    SELECT v.user_id, u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL AS callable,
+        v.transaction_id IS NOT NULL AS sent
     FROM events v JOIN users u ON u.id = v.user_id
     WHERE v.id = :id
     """
@@ -288,12 +303,15 @@ def replay(session: Session, actor: Actor, event_id: UUID) -> None:
 
     Raises:
         NotFound: unknown, or somebody else's, in the same words.
-        Conflict: the merchant has no webhook URL, or its receiver answered 410.
+        Conflict: the merchant has no webhook URL, or its receiver answered 410, or the
+            event is not one that webhooks carry.
     """
     row = session.execute(_RECEIVER_OF, {"id": event_id}).one_or_none()
     if row is None:
         raise NotFound
     actor.require_owner(row.user_id)
+    if not row.sent:
+        raise Conflict("Webhooks carry the endings of transactions only.")
     if not row.callable:
         raise Conflict("The merchant has no webhook URL that may be called; save it anew first.")
     session.execute(
@@ -309,13 +327,15 @@ def list_events(
     user_id: UUID | None = None,
     type: str | None = None,
     transaction_id: UUID | None = None,
+    object_id: UUID | None = None,
     after: tuple[datetime, UUID] | None = None,
     limit: int = 20,
 ) -> list[tuple[str, datetime, UUID]]:
     """Return (wire JSON, created_at, id) of events with their deliveries, newest first.
 
-    ``after`` is the (created_at, id) of the last row already seen. A regular actor sees its
-    own rows, whatever it asks.
+    ``object_id`` is that of a transaction, refund, payout or adjustment. ``after`` is the
+    (created_at, id) of the last row already seen. A regular actor sees its own rows,
+    whatever it asks.
     """
     actor.require(Scope.READ)
     wanted: dict[str, Any] = {
@@ -327,6 +347,9 @@ def list_events(
     used = {condition: value for condition, value in wanted.items() if value is not None}
     parameters = {condition.split(":")[1]: value for condition, value in used.items()}
     conditions = list(used)
+    if object_id is not None:
+        conditions.append(_ABOUT)
+        parameters["object_id"] = object_id
     if after is not None:
         conditions.append("(v.created_at, v.id) < (:after_at, :after_id)")
         parameters |= {"after_at": after[0], "after_id": after[1]}

@@ -232,7 +232,8 @@ def test_balances_and_events_tell_what_was_confirmed(
     page = msgspec.json.decode(listed.data, type=schemas.EventPage)
     (told,) = page.data
     assert (told.type, told.transaction_id) == ("transaction.confirmed", made["id"])
-    assert msgspec.to_builtins(told.payload.data) == confirmed
+    assert (told.object_type, told.object_id) == ("transaction", made["id"])
+    assert told.payload.data == confirmed
     one = client.get(f"/events/{told.id.upper()}", headers=merchant.headers)
     assert one.json == listed.json["data"][0]
 

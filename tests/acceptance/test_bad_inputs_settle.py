@@ -237,6 +237,7 @@ def test_a_balance_of_a_wrong_or_coming_moment_is_422(server: Http, world: World
 
 
 EVENT_QUERIES = ({"type": "transaction.pending"}, {"type": ""}, {"transaction_id": "x"})
+EVENT_QUERIES += ({"object_id": "x"}, {"object_id": ""}, {"type": "payout.pending"})
 EVENT_QUERIES += ({"limit": "101"}, {"cursor": "x"}, {"status": "pending"}, {"user_id": "x"})
 
 

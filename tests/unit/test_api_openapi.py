@@ -12,7 +12,7 @@ from standart import errors
 from standart.api import fields, openapi, schemas
 from standart.api.operations import OPERATIONS, Operation
 from standart.errors import DomainError, InvalidInput
-from standart.states import TERMINAL, TransactionStatus
+from standart.states import TERMINAL, PayoutStatus, TransactionStatus
 
 DOCUMENT: dict[str, Any] = openapi.document()
 IDS = [operation.id for operation in OPERATIONS]
@@ -117,6 +117,9 @@ def test_the_documented_grammars_refuse_what_the_checks_refuse() -> None:
 
 def test_states_and_events_are_those_of_the_core() -> None:
     assert set(fields.Status.__args__) == set(TransactionStatus)  # type: ignore[attr-defined]
-    assert set(fields.EventType.__args__) == {  # type: ignore[attr-defined]
-        f"transaction.{status}" for status in TERMINAL
-    }
+    endings = {f"transaction.{status}" for status in TERMINAL}
+    assert set(fields.WebhookType.__args__) == endings  # type: ignore[attr-defined]
+    payouts = {f"payout.{status}" for status in PayoutStatus if status != "pending"}
+    others = {"payout.created", "refund.created", "balance.adjusted"}
+    assert set(fields.EventType.__args__) == endings | payouts | others  # type: ignore[attr-defined]
+    assert set(fields.PayoutStatus.__args__) == set(PayoutStatus)  # type: ignore[attr-defined]

@@ -16,7 +16,9 @@ OPERATIONS: Final = (
         id="list_events",
         tag="events",
         summary="List events",
-        description="What webhooks carry, newest first, with their deliveries.",
+        description="Everything that happened to transactions, refunds, payouts and adjustments, "
+        "newest first, with deliveries. Webhooks carry the endings of transactions only; "
+        "`object_id` asks for those of one object of any kind.",
         scope=Scope.READ,
         query=schemas.ListEvents,
         answer=schemas.EventPage,
@@ -30,7 +32,7 @@ OPERATIONS: Final = (
         id="event",
         tag="events",
         summary="Read one event",
-        description="What its webhook carries, with its deliveries.",
+        description="What happened, as its webhook carries it if there is one, with deliveries.",
         scope=Scope.READ,
         path_parameter="id",
         answer=schemas.Event,

@@ -15,8 +15,18 @@ from standart.api.schemas.common import (
     Reply,
     Request,
 )
-from standart.api.schemas.events import Attempt, Delivery, Event, EventPage, ListEvents, WebhookBody
+from standart.api.schemas.events import (
+    Attempt,
+    Delivery,
+    Event,
+    EventBody,
+    EventPage,
+    ListEvents,
+    WebhookBody,
+)
 from standart.api.schemas.fees import Calculation, CommissionPreview, PreviewCommission
+from standart.api.schemas.late_payments import RecordLatePayment
+from standart.api.schemas.notes import CreateNote, ListNotes, Note, NotePage
 from standart.api.schemas.payouts import (
     CompletePayout,
     CreatePayout,
@@ -26,6 +36,13 @@ from standart.api.schemas.payouts import (
     PayoutDestination,
     PayoutPage,
     RejectPayout,
+)
+from standart.api.schemas.refunds import (
+    CheckRefund,
+    CreateRefund,
+    ListRefunds,
+    Refund,
+    RefundPage,
 )
 from standart.api.schemas.transactions import (
     AppliedFee,
@@ -44,22 +61,30 @@ __all__ = [
     "Balances",
     "Calculation",
     "CancelTransaction",
+    "CheckRefund",
     "CheckTransaction",
     "CommissionPreview",
     "CompletePayout",
     "ConfirmTransaction",
+    "CreateNote",
     "CreatePayout",
+    "CreateRefund",
     "CreateTransaction",
     "CurrencyBalance",
     "Delivery",
     "Event",
+    "EventBody",
     "EventPage",
     "FieldProblem",
     "Health",
     "ListEvents",
+    "ListNotes",
     "ListPayouts",
+    "ListRefunds",
     "ListTransactions",
     "NoQuery",
+    "Note",
+    "NotePage",
     "OfUser",
     "OnePayout",
     "Payout",
@@ -68,6 +93,9 @@ __all__ = [
     "PreviewCommission",
     "Problem",
     "ReadBalance",
+    "RecordLatePayment",
+    "Refund",
+    "RefundPage",
     "RejectPayout",
     "Reply",
     "Request",

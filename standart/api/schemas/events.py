@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from standart.api import checks
-from standart.api.fields import Cursor, EventType, Id, Limit, Moment, Status, UserId
+from standart.api.fields import (
+    Cursor,
+    EventType,
+    Id,
+    Limit,
+    Moment,
+    ObjectType,
+    Status,
+    UserId,
+    WebhookType,
+)
 from standart.api.schemas.common import Reply, Request
 from standart.api.schemas.transactions import Transaction
 
@@ -16,6 +28,7 @@ class ListEvents(Request, frozen=True):
     user_id: UserId | None = None
     type: EventType | None = None
     transaction_id: Id | None = None
+    object_id: Id | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
 
@@ -23,6 +36,7 @@ class ListEvents(Request, frozen=True):
         checks.require(
             ("user_id", self.user_id, checks.identifier),
             ("transaction_id", self.transaction_id, checks.identifier),
+            ("object_id", self.object_id, checks.identifier),
             ("limit", self.limit, checks.limit),
         )
 
@@ -30,11 +44,26 @@ class ListEvents(Request, frozen=True):
 class WebhookBody(Reply, frozen=True):
     """What a webhook carries; `id` and `status` are the transaction's."""
 
-    type: EventType
+    type: WebhookType
     timestamp: Moment
     id: Id
     status: Status
     data: Transaction
+
+
+class EventBody(Reply, frozen=True):
+    """What happened; `id` and `status` are the object's.
+
+    That of a transaction's ending is byte for byte what its webhook carries.
+    """
+
+    type: EventType
+    timestamp: Moment
+    id: Id
+    status: str
+    data: Annotated[
+        dict[str, Any], Meta(description="The object as its own call shows it at that moment.")
+    ]
 
 
 class Attempt(Reply, frozen=True):
@@ -60,14 +89,19 @@ class Delivery(Reply, frozen=True):
 
 
 class Event(Reply, frozen=True):
-    """What happened to a transaction, and how the webhook fared."""
+    """What happened to an object, and how its webhook fared if there is one.
+
+    Webhooks carry the endings of transactions; of those `transaction_id` tells as well.
+    """
 
     id: Id
     type: EventType
-    transaction_id: Id
+    object_type: ObjectType
+    object_id: Id
+    transaction_id: Id | None
     user_id: UserId
     created_at: Moment
-    payload: WebhookBody
+    payload: EventBody
     deliveries: list[Delivery]
 
 
