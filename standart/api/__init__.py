@@ -14,6 +14,7 @@ from standart.api import (
     metrics,
     payouts,
     responses,
+    notes,
     transactions,
 )
 from standart.api.body import MAX_BODY_BYTES
@@ -58,6 +59,13 @@ def init_app(app: Flask) -> None:
     api.add(health.ReadyToServe, "/readyz", "readyz")
     app.register_blueprint(blueprint)
     # A key is no cookie: no browser sends it by itself, so there is nothing to forge.
+    api.add(adjustments.CreateAdjustment, "/create_adjustment", "create_adjustment")
+    api.add(adjustments.ApproveAdjustment, "/approve_adjustment", "approve_adjustment")
+    api.add(adjustments.CancelAdjustment, "/cancel_adjustment", "cancel_adjustment")
+    api.add(adjustments.CheckAdjustment, "/check_adjustment", "check_adjustment")
+    api.add(adjustments.ListAdjustments, "/adjustments", "adjustments")
+    api.add(notes.CreateNote, "/create_note", "create_note")
+    api.add(notes.ListNotes, "/notes", "notes")
     csrf.exempt(blueprint)
     if settings.api_docs:
         docs.init_app(app)

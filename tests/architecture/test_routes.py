@@ -38,6 +38,13 @@ KEYED = {
     "api.events": Scope.READ,
     "api.event": Scope.READ,
 }
+    "api.create_adjustment": Scope.CONFIRM,
+    "api.approve_adjustment": Scope.CONFIRM,
+    "api.cancel_adjustment": Scope.CONFIRM,
+    "api.check_adjustment": Scope.READ,
+    "api.adjustments": Scope.READ,
+    "api.create_note": Scope.WRITE,
+    "api.notes": Scope.READ,
 PUBLIC = {
     "api.healthz",
     "api.readyz",
@@ -171,6 +178,21 @@ MATRIX = [
 
 def test_the_matrix_has_every_route() -> None:
     assert [case.endpoint for case in MATRIX] == list(KEYED)
+    Case(
+        "api.create_adjustment",
+        post(
+            "/create_adjustment", user_id="user", amount="1.00", direction="credit", reason="Error"
+        ),
+        403,
+        403,
+        201,
+    ),
+    Case("api.approve_adjustment", post("/approve_adjustment", id="adjustment"), 403, 403, 200),
+    Case("api.cancel_adjustment", post("/cancel_adjustment", id="adjustment"), 403, 403, 200),
+    Case("api.check_adjustment", get("/check_adjustment?id=", "adjustment"), 200, 404, 200),
+    Case("api.adjustments", get("/adjustments"), 200, 200, 200),
+    Case("api.create_note", post("/create_note", id="pending", text="Call back"), 201, 404, 201),
+    Case("api.notes", get("/notes?id=", "pending"), 200, 404, 200),
 
 
 @pytest.mark.parametrize("case", MATRIX, ids=[case.endpoint for case in MATRIX])

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from standart.api.operations import balance, events, fees, health, payouts, transactions
+from standart.api.operations import (
+    adjustments,
+    balance,
+    events,
+    fees,
+    health,
+    late_payments,
+    notes,
+    payouts,
+    refunds,
+    transactions,
+)
 from standart.api.operations.base import Operation
 
 __all__ = ["OPERATIONS", "Operation"]
@@ -15,5 +26,7 @@ OPERATIONS: Final = (
     *payouts.OPERATIONS,
     *balance.OPERATIONS,
     *events.OPERATIONS,
+    *adjustments.OPERATIONS,
+    *notes.OPERATIONS,
     *health.OPERATIONS,
 )
