@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
@@ -12,10 +13,18 @@ from sqlalchemy.orm import Session
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.models import Role, Scope, User
-from standart.services import key_service, payout_service, transaction_service
+from standart.services import (
+    adjustment_service,
+    key_service,
+    payout_service,
+    refund_service,
+    transaction_service,
+)
 from standart.services.access import SYSTEM
+from standart.services.adjustment_service import Direction, NewAdjustment
 from standart.services.key_service import digest_of
 from standart.services.payout_service import NewPayout
+from standart.services.refund_service import NewRefund
 from tests import builders
 from tests.builders import ORIGIN, TestUser, make_key, make_transaction, make_user
 
@@ -55,6 +64,14 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
             connection, digest_of(trusted["trusted shop"]), ORIGIN, keyring, payout
         )
         ids["payout"] = str(payout.fresh_id)
+        refund = NewRefund(transaction_id=UUID(ids["confirmed"]), amount="1.00")
+        refund_service.create_refund(connection, digest_of(trusted["trusted shop"]), ORIGIN, refund)
+        ids["refund"] = str(refund.fresh_id)
+        adjustment = NewAdjustment(
+            user_id=shop.id, amount="1.00", direction=Direction.CREDIT, reason="Counted anew"
+        )
+        adjustment_service.create(connection, admin.digest, ORIGIN, adjustment, alone={"RUB": 0})
+        ids["adjustment"], ids["user"] = str(adjustment.fresh_id), str(shop.id)
     with Session(engine) as session, transaction(session):
         owner = session.get_one(User, shop.id)
         _, reader = key_service.create_key(session, SYSTEM, owner, scopes=[Scope.READ])

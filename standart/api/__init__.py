@@ -5,16 +5,19 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from standart.api import (
+    adjustments,
     balance,
     docs,
     errors,
     events,
     fees,
     health,
+    late_payments,
     metrics,
-    payouts,
-    responses,
     notes,
+    payouts,
+    refunds,
+    responses,
     transactions,
 )
 from standart.api.body import MAX_BODY_BYTES
@@ -44,6 +47,10 @@ def init_app(app: Flask) -> None:
     api.add(transactions.CheckTransaction, "/check_transaction", "check_transaction")
     api.add(transactions.ListTransactions, "/transactions", "transactions")
     api.add(fees.PreviewCommission, "/preview_commission", "preview_commission")
+    api.add(late_payments.RecordLatePayment, "/record_late_payment", "record_late_payment")
+    api.add(refunds.CreateRefund, "/create_refund", "create_refund")
+    api.add(refunds.CheckRefund, "/check_refund", "check_refund")
+    api.add(refunds.ListRefunds, "/refunds", "refunds")
     api.add(payouts.CreatePayout, "/create_payout", "create_payout")
     api.add(payouts.ApprovePayout, "/approve_payout", "approve_payout")
     api.add(payouts.RejectPayout, "/reject_payout", "reject_payout")
@@ -52,13 +59,6 @@ def init_app(app: Flask) -> None:
     api.add(payouts.CheckPayout, "/check_payout", "check_payout")
     api.add(payouts.ListPayouts, "/payouts", "payouts")
     api.add(payouts.ReadDestination, "/payout_destination", "payout_destination")
-    api.add(balance.Balance, "/balance", "balance")
-    api.add(events.ListEvents, "/events", "events")
-    api.add(events.OneEvent, "/events/<event_id>", "event")
-    api.add(health.Alive, "/healthz", "healthz")
-    api.add(health.ReadyToServe, "/readyz", "readyz")
-    app.register_blueprint(blueprint)
-    # A key is no cookie: no browser sends it by itself, so there is nothing to forge.
     api.add(adjustments.CreateAdjustment, "/create_adjustment", "create_adjustment")
     api.add(adjustments.ApproveAdjustment, "/approve_adjustment", "approve_adjustment")
     api.add(adjustments.CancelAdjustment, "/cancel_adjustment", "cancel_adjustment")
@@ -66,6 +66,13 @@ def init_app(app: Flask) -> None:
     api.add(adjustments.ListAdjustments, "/adjustments", "adjustments")
     api.add(notes.CreateNote, "/create_note", "create_note")
     api.add(notes.ListNotes, "/notes", "notes")
+    api.add(balance.Balance, "/balance", "balance")
+    api.add(events.ListEvents, "/events", "events")
+    api.add(events.OneEvent, "/events/<event_id>", "event")
+    api.add(health.Alive, "/healthz", "healthz")
+    api.add(health.ReadyToServe, "/readyz", "readyz")
+    app.register_blueprint(blueprint)
+    # A key is no cookie: no browser sends it by itself, so there is nothing to forge.
     csrf.exempt(blueprint)
     if settings.api_docs:
         docs.init_app(app)

@@ -62,6 +62,11 @@ def prose(text: str) -> str | None:
     return plain(text) or ("must not hold a card number" if holds_card_number(text) else None)
 
 
+def said(text: str) -> str | None:
+    """Prose that says something."""
+    return prose(text) if text.strip() else "must not be blank"
+
+
 def limit(text: str) -> str | None:
     """The size of a page."""
     if _LIMIT.fullmatch(text) and int(text) <= LONGEST_PAGE:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from standart.api.fields import EXAMPLE_ID, EXAMPLE_USER
 from standart.errors import (
+    AdjustmentState,
     DomainError,
     IdempotencyKeyReused,
     InsufficientBalance,
@@ -138,6 +139,8 @@ def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
         return {"refundable": "25.00", "currency": "RUB"}
     if error is NotPending:
         return {"transaction_status": "expired"}
+    if error is AdjustmentState:
+        return {"adjustment_status": "canceled"}
     if error is PayoutState:
         return {"payout_status": "failed"}
     if error is InsufficientBalance:

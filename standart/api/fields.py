@@ -76,6 +76,15 @@ NoteText = Annotated[
     str,
     _text("For people. No card numbers.", shortest=1, longest=2000, example="Deliver after six"),
 ]
+Why = Annotated[
+    str,
+    _text(
+        "For people, not blank. No card numbers.",
+        shortest=1,
+        longest=500,
+        example="The account has another holder",
+    ),
+]
 Metadata = Annotated[
     dict[str, Annotated[str, Meta(max_length=500)]],
     _form(

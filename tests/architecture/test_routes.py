@@ -26,6 +26,10 @@ KEYED = {
     "api.check_transaction": Scope.READ,
     "api.transactions": Scope.READ,
     "api.preview_commission": Scope.READ,
+    "api.record_late_payment": Scope.CONFIRM,
+    "api.create_refund": Scope.REFUND,
+    "api.check_refund": Scope.READ,
+    "api.refunds": Scope.READ,
     "api.create_payout": Scope.PAYOUT,
     "api.approve_payout": Scope.CONFIRM,
     "api.reject_payout": Scope.CONFIRM,
@@ -34,10 +38,6 @@ KEYED = {
     "api.check_payout": Scope.READ,
     "api.payouts": Scope.READ,
     "api.payout_destination": Scope.CONFIRM,
-    "api.balance": Scope.READ,
-    "api.events": Scope.READ,
-    "api.event": Scope.READ,
-}
     "api.create_adjustment": Scope.CONFIRM,
     "api.approve_adjustment": Scope.CONFIRM,
     "api.cancel_adjustment": Scope.CONFIRM,
@@ -45,6 +45,10 @@ KEYED = {
     "api.adjustments": Scope.READ,
     "api.create_note": Scope.WRITE,
     "api.notes": Scope.READ,
+    "api.balance": Scope.READ,
+    "api.events": Scope.READ,
+    "api.event": Scope.READ,
+}
 PUBLIC = {
     "api.healthz",
     "api.readyz",
@@ -160,6 +164,10 @@ MATRIX = [
     Case("api.check_transaction", get("/check_transaction?id=", "pending"), 200, 404, 200),
     Case("api.transactions", get("/transactions"), 200, 200, 200),
     Case("api.preview_commission", post("/preview_commission", amount="1.00"), 200, 200, 422),
+    Case("api.record_late_payment", post("/record_late_payment", id="canceled"), 403, 403, 201),
+    Case("api.create_refund", post("/create_refund", id="confirmed", amount="1.00"), 201, 404, 201),
+    Case("api.check_refund", get("/check_refund?id=", "refund"), 200, 404, 200),
+    Case("api.refunds", get("/refunds"), 200, 200, 200),
     Case("api.create_payout", post("/create_payout", amount="1.00"), 201, 409, 422),
     Case("api.approve_payout", post("/approve_payout", id="payout"), 403, 403, 200),
     Case("api.reject_payout", post("/reject_payout", id="payout", reason="No."), 403, 403, 200),
@@ -170,14 +178,6 @@ MATRIX = [
     Case("api.check_payout", get("/check_payout?id=", "payout"), 200, 404, 200),
     Case("api.payouts", get("/payouts"), 200, 200, 200),
     Case("api.payout_destination", get("/payout_destination?id=", "payout"), 403, 403, 200),
-    Case("api.balance", get("/balance"), 200, 200, 422),
-    Case("api.events", get("/events"), 200, 200, 200),
-    Case("api.event", get("/events/", "event"), 200, 404, 200),
-]
-
-
-def test_the_matrix_has_every_route() -> None:
-    assert [case.endpoint for case in MATRIX] == list(KEYED)
     Case(
         "api.create_adjustment",
         post(
@@ -193,6 +193,14 @@ def test_the_matrix_has_every_route() -> None:
     Case("api.adjustments", get("/adjustments"), 200, 200, 200),
     Case("api.create_note", post("/create_note", id="pending", text="Call back"), 201, 404, 201),
     Case("api.notes", get("/notes?id=", "pending"), 200, 404, 200),
+    Case("api.balance", get("/balance"), 200, 200, 422),
+    Case("api.events", get("/events"), 200, 200, 200),
+    Case("api.event", get("/events/", "event"), 200, 404, 200),
+]
+
+
+def test_the_matrix_has_every_route() -> None:
+    assert [case.endpoint for case in MATRIX] == list(KEYED)
 
 
 @pytest.mark.parametrize("case", MATRIX, ids=[case.endpoint for case in MATRIX])
@@ -227,7 +235,7 @@ def test_lists_hold_the_callers_own_rows_only(
     client: FlaskClient, engine: Engine, superuser: Engine, keyring: Keyring
 ) -> None:
     world = make_world(engine, superuser, keyring)
-    for path in ("/transactions", "/payouts", "/events"):
+    for path in ("/transactions", "/refunds", "/payouts", "/adjustments", "/events"):
         for query in ("", f"?user_id={world.shop.id}"):
             rows = client.get(path + query, headers=world.stranger.headers).json["data"]
             assert {row["user_id"] for row in rows} <= {str(world.stranger.id)}

@@ -23,10 +23,12 @@ __all__ = ["OPERATIONS", "Operation"]
 OPERATIONS: Final = (
     *transactions.OPERATIONS,
     *fees.OPERATIONS,
+    *late_payments.OPERATIONS,
+    *refunds.OPERATIONS,
     *payouts.OPERATIONS,
-    *balance.OPERATIONS,
-    *events.OPERATIONS,
     *adjustments.OPERATIONS,
     *notes.OPERATIONS,
+    *balance.OPERATIONS,
+    *events.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -5,6 +5,13 @@ say. Answers are written by the database (``services/wire.py``): their schemas h
 document them, and the tests hold the two together.
 """
 
+from standart.api.schemas.adjustments import (
+    Adjustment,
+    AdjustmentPage,
+    CreateAdjustment,
+    ListAdjustments,
+    OneAdjustment,
+)
 from standart.api.schemas.balance import Balances, CurrencyBalance, ReadBalance
 from standart.api.schemas.common import (
     FieldProblem,
@@ -56,6 +63,8 @@ from standart.api.schemas.transactions import (
 )
 
 __all__ = [
+    "Adjustment",
+    "AdjustmentPage",
     "AppliedFee",
     "Attempt",
     "Balances",
@@ -66,6 +75,7 @@ __all__ = [
     "CommissionPreview",
     "CompletePayout",
     "ConfirmTransaction",
+    "CreateAdjustment",
     "CreateNote",
     "CreatePayout",
     "CreateRefund",
@@ -77,6 +87,7 @@ __all__ = [
     "EventPage",
     "FieldProblem",
     "Health",
+    "ListAdjustments",
     "ListEvents",
     "ListNotes",
     "ListPayouts",
@@ -86,6 +97,7 @@ __all__ = [
     "Note",
     "NotePage",
     "OfUser",
+    "OneAdjustment",
     "OnePayout",
     "Payout",
     "PayoutDestination",

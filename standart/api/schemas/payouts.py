@@ -22,6 +22,7 @@ from standart.api.fields import (
     Reference,
     Since,
     UserId,
+    Why,
 )
 from standart.api.schemas.common import Reply, Request
 from standart.card_numbers import holds_card_number
@@ -46,15 +47,6 @@ Masked = Annotated[
     Meta(
         description="Of a value longer than 8 characters the last 4, of a shorter one nothing.",
         examples=[{"iban": "****3000", "holder": "****rova"}],
-    ),
-]
-Why = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=500,
-        description="For people. No card numbers. No control characters.",
-        examples=["The account has another holder"],
     ),
 ]
 
@@ -94,7 +86,7 @@ class RejectPayout(Request, frozen=True):
     reason: Why
 
     def __post_init__(self) -> None:
-        checks.require(("id", self.id, checks.identifier), ("reason", self.reason, _said))
+        checks.require(("id", self.id, checks.identifier), ("reason", self.reason, checks.said))
 
 
 class CompletePayout(Request, frozen=True):
@@ -167,8 +159,3 @@ def _destination(values: Mapping[str, str]) -> str | None:
         if problem is not None or holds_card_number(name):
             return problem or "must not hold a card number"
     return None
-
-
-def _said(text: str) -> str | None:
-    """Prose that says something."""
-    return checks.prose(text) if text.strip() else "must not be blank"

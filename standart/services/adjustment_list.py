@@ -1,0 +1,58 @@
+"""Lists of adjustments: keyset paging over (created_at, id), never an OFFSET."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from standart.models import Scope
+from standart.services.access import Actor
+from standart.services.adjustment_service import adjustment_json
+from standart.states import AdjustmentStatus
+
+
+def list_adjustments(
+    connection: Connection,
+    actor: Actor,
+    *,
+    user_id: UUID | None = None,
+    status: AdjustmentStatus | None = None,
+    currency: str | None = None,
+    created_from: datetime | None = None,
+    created_to: datetime | None = None,
+    after: tuple[datetime, UUID] | None = None,
+    limit: int = 20,
+) -> list[tuple[str, datetime, UUID]]:
+    """Return (wire JSON, created_at, id) of adjustments, newest first by (created_at, id).
+
+    Opening balances are among them. ``created_from`` is inclusive, ``created_to`` exclusive;
+    ``after`` is the (created_at, id) of the last row already seen. A regular actor sees its
+    own rows, whatever it asks.
+    """
+    actor.require(Scope.READ)
+    wanted: dict[str, Any] = {
+        "a.user_id = :owner_id": None if actor.is_admin else actor.user_id,
+        "a.user_id = :user_id": user_id,
+        "a.status = :status": status,
+        "a.currency = :currency": currency,
+        "a.created_at >= :created_from": created_from,
+        "a.created_at < :created_to": created_to,
+    }
+    used = {condition: value for condition, value in wanted.items() if value is not None}
+    parameters = {condition.split(":")[1]: value for condition, value in used.items()}
+    conditions = list(used)
+    if after is not None:
+        conditions.append("(a.created_at, a.id) < (:after_at, :after_id)")
+        parameters |= {"after_at": after[0], "after_id": after[1]}
+    rows = connection.execute(
+        text(
+            f"SELECT {adjustment_json('a')} AS body, a.created_at, a.id FROM adjustments a"
+            f" WHERE {' AND '.join(conditions) or 'true'}"
+            " ORDER BY a.created_at DESC, a.id DESC LIMIT :limit"
+        ),
+        {**parameters, "limit": limit},
+    )
+    return [(row.body, row.created_at, row.id) for row in rows]
