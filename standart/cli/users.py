@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from datetime import timedelta
+from typing import Any
 
 import click
 
@@ -97,6 +98,43 @@ def create_user(
     else:
         click.echo(f"created user {user.name} {user.id}")
         click.echo(f"webhook secret (shown this once): {secret}")
+
+
+@click.command("update-user", cls=ServiceCommand)
+@click.argument("name")
+@click.option("--commission-rate", help="0 to 1, such as 0.03; for later transactions.")
+@click.option("--currency", help="What an amount without a currency is in.")
+@click.option("--webhook-url", help="Where the merchant's webhooks go; empty: nowhere.")
+@click.option(
+    "--unique-references/--no-unique-references",
+    "unique_reference",
+    default=None,
+    help="Whether each later reference must be new among the merchant's transactions.",
+)
+def update_user(
+    name: str,
+    commission_rate: str | None,
+    currency: str | None,
+    webhook_url: str | None,
+    unique_reference: bool | None,
+) -> None:
+    """Change the given settings of the user NAME."""
+    with database(require_secrets=False) as base, base.transaction() as session:
+        changes: dict[str, Any] = {}
+        if commission_rate is not None:
+            changes["commission_rate"] = money.parse_rate(commission_rate)
+        if currency is not None:
+            changes["currency"] = currency
+        if webhook_url is not None:
+            changes["webhook_url"] = _checked_url(webhook_url or None, base.settings)
+        if unique_reference is not None:
+            changes["unique_reference"] = unique_reference
+        if not changes:
+            raise InvalidInput.of("update-user", "needs something to change")
+        user = named_user(session, name)
+        user_service.update_user(session, OPERATOR, user, **changes)
+    shown = user_service.describe(user)
+    click.echo(f"updated user {user.name}: {json.dumps({key: shown[key] for key in changes})}")
 
 
 @click.command("create-api-key", cls=ServiceCommand)
