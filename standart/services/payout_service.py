@@ -21,12 +21,13 @@ from sqlalchemy import Connection
 from standart import money
 from standart.clock import new_id
 from standart.encryption import Keyring
-from standart.errors import InvalidInput, NotFound, SecondPersonRequired
+from standart.errors import NotFound, SecondPersonRequired
 from standart.models import AccountKind, ApprovalOf, JournalKind, Scope
 from standart.services import (
     acts,
     approval_service,
     audit_service,
+    merchants,
     outbox,
     payout_destination,
     posting,
@@ -36,7 +37,6 @@ from standart.services.access import Actor, Origin
 from standart.services.approval_service import NOBODY_ELSE, Thresholds
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
-from standart.services.posting import Line
 from standart.states import PayoutAction, PayoutStatus, payout_target
 
 
@@ -76,15 +76,13 @@ def create(
     """
 
     def work(actor: Actor) -> Answer:
-        user_id, amount = _terms(connection, actor, new)
+        merchant = merchants.meant_by(connection, actor, new.user_id, leaving=True)
+        amount = money.parse_amount(new.amount, new.currency or merchant.currency)
+        user_id = merchant.id
         row = connection.execute(sql.CREATE, _row(keyring, user_id, amount, new)).one_or_none()
         if row is None:
             return Answer(201, _read(connection, actor, new.fresh_id))
-        reserved = [
-            (AccountKind.AVAILABLE, -amount.amount),
-            (AccountKind.PENDING_PAYOUT, amount.amount),
-        ]
-        _book(connection, user_id, new.fresh_id, JournalKind.PAYOUT_RESERVED, amount, reserved)
+        _post(connection, user_id, new.fresh_id, *_RESERVED, amount)
         _tell(connection, user_id, new.fresh_id, "created", row.body)
         audit_service.record(
             connection,
@@ -255,12 +253,7 @@ class _Held:
         ).scalar_one()
         posted = _ENDINGS.get(target)
         if posted is not None:
-            kind, account = posted
-            lines = [
-                (AccountKind.PENDING_PAYOUT, -self.amount.amount),
-                (account, self.amount.amount),
-            ]
-            _book(connection, self.user_id, self.id, kind, self.amount, lines)
+            _post(connection, self.user_id, self.id, *posted, self.amount)
         _tell(connection, self.user_id, self.id, target.value, body)
         audit_service.record(
             connection,
@@ -296,12 +289,14 @@ def _agreed(connection: Connection, actor: Actor, held: _Held) -> bool:
     return enough
 
 
-_RETURNED = (JournalKind.PAYOUT_RETURNED, AccountKind.AVAILABLE)
+_RESERVED = (JournalKind.PAYOUT_RESERVED, AccountKind.AVAILABLE, AccountKind.PENDING_PAYOUT)
+_RETURNED = (JournalKind.PAYOUT_RETURNED, AccountKind.PENDING_PAYOUT, AccountKind.AVAILABLE)
+_PAID = (JournalKind.PAYOUT_PAID, AccountKind.PENDING_PAYOUT, AccountKind.CLEARING)
 
-# What is posted when a payout ends: the journal, and where the reserved money goes.
+# What is posted when a payout ends: the journal, from which account, to which one.
 _ENDINGS: Final = MappingProxyType(
     {
-        PayoutStatus.PAID: (JournalKind.PAYOUT_PAID, AccountKind.CLEARING),
+        PayoutStatus.PAID: _PAID,
         PayoutStatus.FAILED: _RETURNED,
         PayoutStatus.REJECTED: _RETURNED,
         PayoutStatus.CANCELED: _RETURNED,
@@ -322,19 +317,6 @@ def _end(
     return held.move(connection, actor, action, reason)
 
 
-def _terms(connection: Connection, actor: Actor, new: NewPayout) -> tuple[UUID, money.Money]:
-    """Return whose payout it shall be and its exact amount, or say what is wrong."""
-    if actor.is_admin and new.user_id is None:
-        raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
-    if not actor.is_admin and new.user_id is not None:
-        raise InvalidInput.of("user_id", "Only an admin's key may name a merchant.")
-    owner = connection.execute(sql.OWNER, {"user_id": new.user_id or actor.user_id}).one_or_none()
-    if owner is None:
-        raise InvalidInput.of("user_id", "There is no such user.")
-    currency = owner.currency if new.currency is None else new.currency
-    return owner.id, money.parse_amount(new.amount, currency)
-
-
 def _row(keyring: Keyring, user_id: UUID, amount: money.Money, new: NewPayout) -> dict[str, Any]:
     sealed = shown = None
     if new.destination is not None:
@@ -351,14 +333,16 @@ def _row(keyring: Keyring, user_id: UUID, amount: money.Money, new: NewPayout) -
     }
 
 
-def _book(
+def _post(
     connection: Connection,
     user_id: UUID,
     payout_id: UUID,
     kind: JournalKind,
+    source: AccountKind,
+    target: AccountKind,
     amount: money.Money,
-    lines: list[Line],
 ) -> None:
+    lines = [(source, -amount.amount), (target, amount.amount)]
     posting.post(connection, user_id, kind, amount.currency, lines, payout_id=payout_id)
 
 

@@ -29,9 +29,6 @@ def payout_json(row: str) -> str:
     ) AS w)"""
 
 
-# Locked as its foreign key would lock it anyway: a user that is found stays until the commit.
-OWNER = text("SELECT id, currency FROM users WHERE id = :user_id FOR KEY SHARE")
-
 # No row: the first run of the same request did it and only its answer was lost.
 CREATE = text(
     f"""
