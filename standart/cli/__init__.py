@@ -26,6 +26,7 @@ COMMANDS = {
     "list-limits": "standart.cli.limits:list_limits",
     "set-fee-schedule": "standart.cli.fees:set_fee_schedule",
     "list-fee-schedules": "standart.cli.fees:list_fee_schedules",
+    "import-balances": "standart.cli.balances:import_balances",
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
     "replay": "standart.cli.operations:replay",
