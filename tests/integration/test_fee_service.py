@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from standart.db import autocommit, transaction
+from standart.db import autocommit, constraint_name, transaction
 from standart.encryption import Keyring
 from standart.errors import InvalidInput, UserHasHistory
 from standart.models import User
@@ -344,6 +344,43 @@ def test_history_cannot_be_changed(
         with role.connect() as connection, pytest.raises(DBAPIError):
             connection.execute(text(change))
     assert make_transaction(engine, merchant)["commission_rate"] == "0.1"
+
+
+FORGED = {
+    "another rate": "rate = 0.2",
+    "another fixed part": "fixed = fixed + 1",
+    "another minimum": "minimum = 1",
+    "another maximum": "maximum = 1000000",
+    "no maximum": "maximum = NULL",
+    "another currency": "currency = 'USD'",
+    "not begun": "starts_at = starts_at + interval '1 day'",
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_the_database_refuses_a_fee_that_its_schedule_does_not_say(
+    engine: Engine, superuser: Engine, merchant: TestUser, change: str
+) -> None:
+    """Whoever inserts a transaction, by whatever code, under the id of another's terms."""
+    schedule(engine, merchant, "0.1", 10, 0, 100_000)
+    made = make_transaction(engine, merchant)
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(f"UPDATE fee_schedules SET {change}"))
+    columns = (
+        "user_id, amount, commission, commission_rate, currency, created_at, expires_at,"
+        " fee_schedule_id, fee_fixed, fee_minimum, fee_maximum"
+    )
+    copied = text(
+        f"INSERT INTO transactions (id, {columns}) SELECT gen_random_uuid(), {columns}"
+        " FROM transactions WHERE id = :id"
+    )
+    for role in (engine, superuser):
+        with role.connect() as connection:
+            connection.execute(copied, {"id": made["id"]})
+            with pytest.raises(IntegrityError) as caught:
+                connection.commit()
+        assert constraint_name(caught.value) == "fee_is_of_its_schedule"
 
 
 def test_a_merchant_with_schedules_has_history(engine: Engine, merchant: TestUser) -> None:

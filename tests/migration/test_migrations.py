@@ -298,7 +298,7 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     copy = make_engine(app_url(postgres, "restored"), 2)
     try:
         assert shape(owner) == shape(original)
-        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 35
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 36
         with autocommit(copy) as there, autocommit(engine) as here:
             assert row_counts(there) == row_counts(here)
             balance = ledger_service.balances(there, merchant.actor)

@@ -247,6 +247,24 @@ BEGIN
 END $$
 """
 
+FEE_OF_SCHEDULE = """
+CREATE FUNCTION standart_check_fee() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM public.fee_schedules f
+        WHERE f.user_id = NEW.user_id AND f.id = NEW.fee_schedule_id
+          AND (f.currency, f.rate, f.fixed, f.minimum)
+              = (NEW.currency, NEW.commission_rate, NEW.fee_fixed, NEW.fee_minimum)
+          AND f.maximum IS NOT DISTINCT FROM NEW.fee_maximum
+          AND f.starts_at <= NEW.created_at
+    ) THEN
+        RAISE EXCEPTION 'the fee of transaction % is not that of its schedule', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'fee_is_of_its_schedule';
+    END IF;
+    RETURN NULL;
+END $$
+"""
+
 # (name, moment and table, condition, function); the deferred ones judge at the commit.
 DEFERRED = "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
 TRIGGERS = (
@@ -282,6 +300,13 @@ TRIGGERS = (
         f"{DEFERRED} WHEN (NEW.late_for IS NOT NULL)",
         "late",
     ),
+    (
+        "transactions_fee",
+        "CONSTRAINT",
+        "AFTER INSERT ON transactions",
+        f"{DEFERRED} WHEN (NEW.fee_schedule_id IS NOT NULL)",
+        "fee",
+    ),
 )
 FUNCTIONS = (
     REFUND_SUM,
@@ -291,6 +316,7 @@ FUNCTIONS = (
     ADJUSTMENT_FINAL,
     ADJUSTMENT_BOOKED,
     LATE_PAYMENT,
+    FEE_OF_SCHEDULE,
 )
 
 
