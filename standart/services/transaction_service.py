@@ -23,14 +23,13 @@ from standart.clock import new_id
 from standart.db import unit
 from standart.errors import (
     IdConflict,
-    InvalidInput,
     LimitExceeded,
     NotFound,
     ReferenceTaken,
     Unauthenticated,
 )
 from standart.models import Scope
-from standart.services import joint_confirm, limit_service
+from standart.services import joint_confirm, limit_service, merchants
 from standart.services import transaction_sql as sql
 from standart.services.access import Actor, Origin
 from standart.services.approval_service import NOBODY_ELSE, Thresholds, needs_two
@@ -250,22 +249,11 @@ def _is_sound(new: NewTransaction) -> bool:
     return known and money.may_be_amount(new.amount)
 
 
-_OWNER = text("SELECT id, currency, active FROM users WHERE id = :user_id")
-
-
 def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[UUID, money.Money]:
     """Return whose transaction it shall be and its exact amount, or say what is wrong."""
-    if actor.is_admin and new.user_id is None:
-        raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
-    if not actor.is_admin and new.user_id is not None:
-        raise InvalidInput.of("user_id", "Only an admin's key may name a merchant.")
-    owner = connection.execute(_OWNER, {"user_id": new.user_id or actor.user_id}).one_or_none()
-    if owner is None:
-        raise InvalidInput.of("user_id", "There is no such user.")
-    if not owner.active:
-        raise InvalidInput.of("user_id", "This user is deactivated.")
-    currency = owner.currency if new.currency is None else new.currency
-    return owner.id, money.parse_amount(new.amount, currency)
+    merchant = merchants.meant_by(connection, actor, new.user_id)
+    currency = merchant.currency if new.currency is None else new.currency
+    return merchant.id, money.parse_amount(new.amount, currency)
 
 
 _REFERENCE_TAKEN = text(
