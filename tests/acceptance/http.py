@@ -15,7 +15,7 @@ PATIENCE = 20.0
 PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 EXTRA_MEMBERS = {
     *("errors", "transaction_status", "required_scope", "payout_status"),
-    *("available", "currency", "refundable"),
+    *("available", "currency", "refundable", "adjustment_status"),
 }
 
 # What would give away the inside: none of it may ever be in an answer.
