@@ -13,7 +13,6 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, text
-from werkzeug.test import TestResponse
 
 from standart.api import schemas
 from standart.encryption import Keyring, generate_key
@@ -24,7 +23,7 @@ from tests.builders import ORIGIN, TABLES, TestUser, make_key, make_user, row_co
 from tests.conftest import ENCRYPTION_KEYS
 from tests.integration.payouts import DESTINATION, created, credit, payer_of
 
-Post = Callable[..., TestResponse]
+Post = Callable[..., Any]
 
 SHOWN = {
     "account": "****4312",
@@ -43,7 +42,7 @@ def payer(engine: Engine, admin: TestUser, merchant: TestUser) -> str:
 
 @pytest.fixture
 def post(client: FlaskClient) -> Post:
-    def send(path: str, key: str, *, idempotency_key: str = "", **members: Any) -> TestResponse:
+    def send(path: str, key: str, *, idempotency_key: str = "", **members: Any) -> Any:
         headers = {"Authorization": f"Bearer {key}"}
         if idempotency_key:
             headers["Idempotency-Key"] = idempotency_key
