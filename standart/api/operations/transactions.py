@@ -6,7 +6,14 @@ from typing import Final
 
 from standart.api import examples, fields, schemas
 from standart.api.operations.base import KEYED, POSTED, Operation
-from standart.errors import IdConflict, LimitExceeded, NotFound, NotPending, ReferenceTaken
+from standart.errors import (
+    IdConflict,
+    LimitExceeded,
+    NotFound,
+    NotPending,
+    ReferenceTaken,
+    SecondPersonRequired,
+)
 from standart.models import Scope
 
 OPERATIONS: Final = (
@@ -56,13 +63,19 @@ OPERATIONS: Final = (
         tag="transactions",
         summary="Confirm a transaction",
         description="Confirms a pending transaction and credits its net to the merchant's "
-        "balance. One that is confirmed already is answered unchanged. For admins' keys.",
+        "balance. One that is confirmed already is answered unchanged. Above the sum that the "
+        "operator has set, two admins must confirm, and the time runs on meanwhile. For admins' "
+        "keys.",
         scope=Scope.CONFIRM,
         body=schemas.ConfirmTransaction,
         examples={"admin": {"id": fields.EXAMPLE_ID}},
         answer=schemas.Transaction,
         example=examples.CONFIRMED,
-        errors=(*POSTED, NotFound, NotPending),
+        successes={
+            200: "Confirmed.",
+            202: "The first of two approvals is kept; the transaction is still pending.",
+        },
+        errors=(*POSTED, NotFound, NotPending, SecondPersonRequired),
         wrong_field="id",
     ),
     Operation(
