@@ -211,6 +211,31 @@ class Mover:
             )
         return late_id
 
+    def write_the_rest(
+        self, transaction_id: UUID, adjustment_id: UUID, approver_id: UUID
+    ) -> dict[str, UUID]:
+        """Write a row of each table that moves no money but belongs to the books."""
+        ids = {"note": new_id(), "schedule": new_id(), "approver": approver_id}
+        self._run(
+            "INSERT INTO notes (user_id, id, transaction_id, author_name, body)"
+            " VALUES (:user_id, :id, :transaction_id, 'shop', 'call back')",
+            id=ids["note"],
+            transaction_id=transaction_id,
+        )
+        self._run(
+            "INSERT INTO fee_schedules (user_id, id, currency, rate, fixed, minimum, maximum)"
+            " VALUES (:user_id, :id, 'USD', 0.02, 30, 50, 5000)",
+            id=ids["schedule"],
+        )
+        self._run("INSERT INTO limits VALUES (:user_id, 'daily_amount', :currency, 100000000)")
+        self._run(
+            "INSERT INTO approvals (user_id, object_type, object_id, approver_id)"
+            " VALUES (:user_id, 'adjustment', :id, :approver_id)",
+            id=adjustment_id,
+            approver_id=approver_id,
+        )
+        return ids
+
 
 def every_kind(connection: Connection, user_id: UUID, confirmed: UUID) -> dict[str, UUID]:
     """Move money in every way there is; ``confirmed`` is 100.00 RUB with 3.00 of commission.

@@ -11,31 +11,35 @@ from uuid import UUID
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 
 from standart.__main__ import create_app
 from standart.cli import command_line
 from standart.clock import new_id
 from standart.config import Settings
+from standart.embedded import Postgres
 from standart.encryption import Keyring
-from standart.services import transaction_service, webhook_service
+from standart.services import ledger_service, transaction_service, webhook_service
 from standart.services.webhook_service import AttemptResult
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user
+from tests import movements
+from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
 from tests.integration.commands import Run
 
 
 @pytest.fixture
 def names(
-    connection: Connection, engine: Engine, keyring: Keyring, admin: TestUser
+    connection: Connection, engine: Engine, superuser: Engine, keyring: Keyring, admin: TestUser
 ) -> dict[str, Any]:
     """A shop with one transaction of each kind and a webhook that was tried once."""
     shop = make_user(engine, keyring, webhook_url="https://shop.example/")
     made = {
         name: UUID(make_transaction(engine, shop, reference="r")["id"])
-        for name in ("pending", "confirmed", "canceled")
+        for name in ("pending", "confirmed", "canceled", "expired")
     }
     transaction_service.confirm(connection, admin.digest, ORIGIN, made["confirmed"])
     transaction_service.cancel(connection, admin.digest, ORIGIN, made["canceled"])
+    overdue(superuser, str(made["expired"]))
+    assert transaction_service.expire_overdue(connection, batch=10) == 1
     result = AttemptResult("delivered", 200, "", "", 1)
     claimed = webhook_service.claim_due(connection, keyring)
     webhook_service.record_attempts(connection, [(each, result) for each in claimed], schedule=())
@@ -93,3 +97,26 @@ def run(
         )
 
     return run
+
+
+@pytest.fixture
+def books(connection: Connection, names: dict[str, Any]) -> dict[str, Any]:
+    """The shop with its money moved in every way, most of it folded; and a row of all else."""
+    mover = movements.Mover(connection, names["shop"])
+    ids = movements.every_kind(connection, names["shop"], names["confirmed"])
+    ledger_service.fold_deltas(connection)
+    # Some balances stay deltas, as in life.
+    ids["late"] = mover.pay_late(names["canceled"])
+    return names | ids | mover.write_the_rest(names["confirmed"], ids["waiting"], names["other"])
+
+
+@pytest.fixture(scope="session")
+def owner(migrated: Postgres) -> Iterator[Engine]:
+    engine = create_engine(migrated.owner_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def roles(engine: Engine, owner: Engine, superuser: Engine) -> dict[str, Engine]:
+    return {"application": engine, "owner": owner, "superuser": superuser}

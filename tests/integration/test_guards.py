@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, text
 
 from standart.db import constraint_name, sqlstate
-from standart.embedded import Postgres
 from standart.services import transaction_service
 from tests.builders import row_counts
+from tests.integration.attacks import DENIED, attack, born
 
-DENIED = "42501"
 APPEND_ONLY = {
     "journals": "kind",
     "entries": "amount",
@@ -24,30 +21,6 @@ APPEND_ONLY = {
     "audit_log": "action",
 }
 NEVER_DELETED = ("transactions", *APPEND_ONLY)
-
-
-@pytest.fixture(scope="session")
-def owner(migrated: Postgres) -> Iterator[Engine]:
-    engine = create_engine(migrated.owner_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def roles(engine: Engine, owner: Engine, superuser: Engine) -> dict[str, Engine]:
-    return {"application": engine, "owner": owner, "superuser": superuser}
-
-
-def attack(engine: Engine, names: dict[str, Any], *statements: str) -> DBAPIError:
-    """Run the statements in one transaction that must fail; return what it failed with."""
-    try:
-        with engine.begin() as connection:
-            for statement in statements:
-                used = {name: value for name, value in names.items() if f":{name}" in statement}
-                connection.execute(text(statement), used)
-    except DBAPIError as refused:
-        return refused
-    pytest.fail(f"was let through: {statements}")
 
 
 @pytest.mark.parametrize(
@@ -133,24 +106,6 @@ ATTEMPT = (
     "INSERT INTO attempts (user_id, delivery_id, number, url, outcome, excerpt, error,"
     " duration_ms) VALUES "
 )
-BORN = (
-    "INSERT INTO transactions (user_id, id, amount, commission, commission_rate, currency,"
-    " created_at, expires_at, status, finished_at) VALUES (:shop, :new, {amount}, {commission},"
-    " {rate}, '{currency}', now(), now() + interval '{ttl}', '{status}', {finished})"
-)
-
-
-def born(**changes: str) -> str:
-    usual = {
-        "amount": "100",
-        "commission": "3",
-        "rate": "0.03",
-        "currency": "RUB",
-        "ttl": "1 hour",
-        "status": "pending",
-        "finished": "NULL",
-    }
-    return BORN.format(**(usual | changes))
 
 
 def ends(status: str, finished: str = "clock_timestamp()") -> str:
@@ -343,7 +298,7 @@ REFUSED = {
     ),
     "second event of one kind": (
         [EVENT + "(:shop, :new_event, :confirmed, 'transaction.confirmed', '{}')"],
-        "uq_events_user_id",
+        "uq_events_user_id_transaction_id_type",
     ),
     "second delivery of one event": (
         ["INSERT INTO deliveries (user_id, id, event_id) VALUES (:shop, :new, :event)"],

@@ -90,7 +90,7 @@ def test_the_api_lists_them_as_its_schema_says(
 ) -> None:
     listed = client.get("/events?limit=100", headers=admin.headers)
     page = msgspec.json.decode(listed.data, type=schemas.EventPage)
-    assert len(page.data) == 20
+    assert len(page.data) == 21
     assert {each.object_type for each in page.data} == {
         "transaction",
         "refund",

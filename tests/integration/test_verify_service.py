@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from standart.services import ledger_service, verify_service
+from standart.services import verify_service
 from tests import movements
 from tests.integration.books import findings
 
@@ -154,17 +154,6 @@ ALSO_BROKEN = {
         "fee_is_of_its_schedule",
     ),
 }
-
-
-@pytest.fixture
-def books(connection: Connection, names: dict[str, Any]) -> dict[str, Any]:
-    """Money moved in every way, some of it folded: everything that ``verify`` looks at."""
-    mover = movements.Mover(connection, names["shop"])
-    ids = movements.every_kind(connection, names["shop"], names["confirmed"])
-    ledger_service.fold_deltas(connection)
-    # Some balances stay deltas, as in life.
-    ids["late"] = mover.pay_late(names["canceled"])
-    return names | ids
 
 
 def broken_by(superuser: Engine, names: dict[str, Any], statements: str) -> set[str]:

@@ -54,6 +54,9 @@ RETURNS TABLE (kind text, currency text, amount bigint) LANGUAGE sql STABLE AS $
         SELECT p.currency, p.amount, 0
         FROM public.payouts p
         WHERE p.user_id = journal.user_id AND p.id = journal.payout_id
+          AND CASE journal.kind WHEN 'payout_paid' THEN p.status = 'paid'
+              WHEN 'payout_returned' THEN p.status IN ('failed', 'rejected', 'canceled')
+              ELSE true END
         UNION ALL
         SELECT a.currency, a.amount, 0
         FROM public.adjustments a
