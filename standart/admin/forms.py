@@ -11,6 +11,7 @@ from typing import Any
 from flask_babel import lazy_gettext
 from flask_wtf import FlaskForm
 from wtforms import (
+    BooleanField,
     PasswordField,
     SelectField,
     SelectMultipleField,
@@ -30,6 +31,7 @@ from standart.models import Role, Scope, User
 from standart.webhooks.addresses import UrlRules, parse_url
 
 MAX_REASON = 500
+MAX_NOTE = 2000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -80,7 +82,7 @@ class UserForm(PanelForm):
     )
     currency = StringField(
         lazy_gettext("Currency"),
-        description=lazy_gettext("Three letters, such as RUB."),
+        description=lazy_gettext("A code such as RUB or USDT."),
     )
     webhook_url = StringField(
         lazy_gettext("Webhook URL"),
@@ -119,10 +121,21 @@ class UserForm(PanelForm):
 class KnownUserForm(UserForm):
     """A user that there is."""
 
+    unique_reference = BooleanField(
+        lazy_gettext("Unique references"),
+        description=lazy_gettext(
+            "A reference names one transaction only; another one with it is refused."
+        ),
+    )
+
     password = PasswordField(
         lazy_gettext("Password"),
         description=lazy_gettext("A blank password stays as it is. At least 12 characters."),
     )
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields as in ``UserForm``, and the switch for references."""
+        return {**super().values(), "unique_reference": bool(self.unique_reference.data)}
 
     def show(self, user: User) -> None:
         """Fill in what is known of ``user``; the password is never shown."""
@@ -131,6 +144,7 @@ class KnownUserForm(UserForm):
         self.commission_rate.data = money.format_rate(Decimal(user.commission_rate))
         self.currency.data = user.currency
         self.webhook_url.data = user.webhook_url or ""
+        self.unique_reference.data = user.unique_reference
 
 
 def _currency(text: str) -> str:
@@ -152,7 +166,7 @@ class KeyForm(PanelForm):
 
     scopes = SelectMultipleField(
         lazy_gettext("Scopes"),
-        choices=[SelectChoice(scope.value) for scope in Scope],
+        choices=[SelectChoice(scope.value, messages.SCOPES[scope.value]) for scope in Scope],
         default=[Scope.READ.value, Scope.WRITE.value],
         widget=ListWidget(prefix_label=False),
         option_widget=CheckboxInput(),
@@ -171,7 +185,9 @@ class KeyForm(PanelForm):
         """Offer only the scopes that a key of this role may have."""
         if role is not Role.ADMIN:
             self.scopes.choices = [
-                SelectChoice(scope.value) for scope in Scope if scope is not Scope.CONFIRM
+                SelectChoice(scope.value, messages.SCOPES[scope.value])
+                for scope in Scope
+                if scope is not Scope.CONFIRM
             ]
 
     def lifetime(self) -> timedelta | None:
@@ -196,5 +212,27 @@ class CancelForm(PanelForm):
         text = field.data or ""
         if len(text) > MAX_REASON or _CONTROL.search(text):
             raise ValidationError(gettext("must have at most 500 characters, on one line"))
-        if holds_card_number(text):
-            raise ValidationError(gettext("must not hold a card number"))
+        _refuse_card_number(text)
+
+
+class NoteForm(PanelForm):
+    """What to write down about a transaction."""
+
+    text = StringField(lazy_gettext("New note"))
+    internal = BooleanField(
+        lazy_gettext("For admins only"),
+        default=True,
+        description=lazy_gettext("Otherwise the merchant reads it, with your name."),
+    )
+
+    def validate_text(self, field: StringField) -> None:
+        """Hold the rule for notes: 1 to 2000 characters, none of control, no card number."""
+        text = field.data or ""
+        if not 1 <= len(text) <= MAX_NOTE or _CONTROL.search(text):
+            raise ValidationError(gettext("must have 1 to 2000 characters, on one line"))
+        _refuse_card_number(text)
+
+
+def _refuse_card_number(text: str) -> None:
+    if holds_card_number(text):
+        raise ValidationError(gettext("must not hold a card number"))

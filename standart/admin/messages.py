@@ -16,6 +16,15 @@ STATUSES: Final = {
     "canceled": lazy_gettext("Canceled"),
     "expired": lazy_gettext("Expired"),
 }
+# What payouts, refunds and adjustments may be; the audit log tells of them all.
+STATES: Final = {
+    **STATUSES,
+    "approved": lazy_gettext("Approved"),
+    "paid": lazy_gettext("Paid out"),
+    "failed": lazy_gettext("Failed"),
+    "rejected": lazy_gettext("Rejected"),
+    "posted": lazy_gettext("Posted"),
+}
 ROLES: Final = {"admin": lazy_gettext("Admin"), "regular": lazy_gettext("Merchant")}
 DELIVERY_STATES: Final = {
     "waiting": lazy_gettext("Waiting"),
@@ -26,10 +35,72 @@ EVENT_TYPES: Final = {
     "transaction.confirmed": lazy_gettext("Transaction confirmed"),
     "transaction.canceled": lazy_gettext("Transaction canceled"),
     "transaction.expired": lazy_gettext("Transaction expired"),
+    "refund.created": lazy_gettext("Refund made"),
+    "payout.created": lazy_gettext("Payout asked for"),
+    "payout.approved": lazy_gettext("Payout approved"),
+    "payout.rejected": lazy_gettext("Payout rejected"),
+    "payout.canceled": lazy_gettext("Payout canceled"),
+    "payout.paid": lazy_gettext("Payout paid"),
+    "payout.failed": lazy_gettext("Payout failed"),
+    "balance.adjusted": lazy_gettext("Balance adjusted"),
+}
+OBJECTS: Final = {
+    "transaction": lazy_gettext("Transaction"),
+    "user": lazy_gettext("User"),
+    "refund": lazy_gettext("Refund"),
+    "payout": lazy_gettext("Payout"),
+    "adjustment": lazy_gettext("Adjustment"),
+    "note": lazy_gettext("Note"),
+    "event": lazy_gettext("Event"),
+}
+ACCOUNTS: Final = {
+    "available": lazy_gettext("Available to the merchant"),
+    "pending_payout": lazy_gettext("Reserved for payouts"),
+    "clearing": lazy_gettext("Clearing"),
+    "commission": lazy_gettext("Commission"),
+    "adjustment": lazy_gettext("Corrections"),
+}
+JOURNALS: Final = {
+    "settlement": lazy_gettext("Settlement"),
+    "refund": lazy_gettext("Refund"),
+    "payout_reserved": lazy_gettext("Payout reserved"),
+    "payout_returned": lazy_gettext("Payout given back"),
+    "payout_paid": lazy_gettext("Payout paid"),
+    "adjustment": lazy_gettext("Adjustment"),
+    "opening_balance": lazy_gettext("Opening balance"),
+}
+LIMITS: Final = {
+    "transaction_amount": lazy_gettext("One transaction"),
+    "daily_amount": lazy_gettext("Sum of a day"),
+    "daily_count": lazy_gettext("Transactions a day"),
+    "pending_count": lazy_gettext("Pending at once"),
+}
+SCHEDULE_STATES: Final = {
+    "planned": lazy_gettext("Planned"),
+    "in_force": lazy_gettext("In force"),
+    "replaced": lazy_gettext("Replaced"),
+}
+SCOPES: Final = {
+    "read": lazy_gettext("look things up"),
+    "write": lazy_gettext("create and cancel transactions, write notes"),
+    "confirm": lazy_gettext("confirm, approve and correct"),
+    "refund": lazy_gettext("give money back to payers"),
+    "payout": lazy_gettext("ask for payouts"),
 }
 ACTIONS: Final = {
     **EVENT_TYPES,
     "transaction.approved": lazy_gettext("Transaction approved by one of two"),
+    "late_payment.approved": lazy_gettext("Late payment approved by one of two"),
+    "payout.approved_by_one": lazy_gettext("Payout approved by one of two"),
+    "payout.destination_read": lazy_gettext("Payout destination shown"),
+    "adjustment.created": lazy_gettext("Adjustment waits for a second admin"),
+    "adjustment.posted": lazy_gettext("Adjustment posted"),
+    "adjustment.canceled": lazy_gettext("Adjustment canceled"),
+    "note.created": lazy_gettext("Note written"),
+    "event.replayed": lazy_gettext("Webhook sent again"),
+    "fee_schedule.set": lazy_gettext("Fee schedule set"),
+    "limit.set": lazy_gettext("Limit set"),
+    "limit.removed": lazy_gettext("Limit removed"),
     "user.created": lazy_gettext("User created"),
     "user.updated": lazy_gettext("User changed"),
     "user.deleted": lazy_gettext("User deleted"),
@@ -51,6 +122,28 @@ FIELDS: Final = {
     "reason": lazy_gettext("Reason"),
     "status": lazy_gettext("Status"),
     "prefix": lazy_gettext("API key"),
+    "unique_reference": lazy_gettext("Unique references"),
+    "amount": lazy_gettext("Amount"),
+    "approvals": lazy_gettext("Approvals"),
+    "approved_at": lazy_gettext("Approved"),
+    "commission_returned": lazy_gettext("Commission given back"),
+    "created_at": lazy_gettext("Created"),
+    "debited": lazy_gettext("From the merchant"),
+    "finished_at": lazy_gettext("Finished"),
+    "fixed": lazy_gettext("Fixed part"),
+    "id": lazy_gettext("Id"),
+    "internal": lazy_gettext("For admins only"),
+    "kind": lazy_gettext("Kind"),
+    "late_for": lazy_gettext("Late payment for"),
+    "limit": lazy_gettext("Limit"),
+    "maximum": lazy_gettext("At most"),
+    "minimum": lazy_gettext("At least"),
+    "rate": lazy_gettext("Rate"),
+    "refund_commission": lazy_gettext("With its commission"),
+    "starts_at": lazy_gettext("In force from"),
+    "transaction_id": lazy_gettext("Transaction"),
+    "user_id": lazy_gettext("User"),
+    "value": lazy_gettext("Value"),
 }
 
 _ERRORS: Final = {

@@ -16,11 +16,14 @@ from sqlalchemy.orm import Session, selectinload
 from standart import money
 from standart.models import (
     ApiKey,
+    Approval,
+    ApprovalOf,
     Attempt,
     AuditRecord,
     Delivery,
     Entry,
     Journal,
+    Refund,
     Transaction,
     User,
 )
@@ -115,17 +118,55 @@ def balances_of(user: User) -> list[Sum]:
     return sums or [as_sum(0, user.currency)]
 
 
-def entries_of(session: Session, user_id: UUID, transaction_id: UUID) -> list[tuple[str, Sum]]:
-    """Return the ledger lines of a transaction as (account, signed sum)."""
+@dataclass(frozen=True)
+class Posting:
+    """A journal as a page shows it: its kind, its moment, its lines as (account, signed sum)."""
+
+    kind: str
+    created_at: datetime
+    lines: list[tuple[str, Sum]]
+
+
+def postings_of(session: Session, user_id: UUID, transaction_id: UUID) -> list[Posting]:
+    """Return what a transaction and its refunds have posted, oldest first."""
+    refunds = select(Refund.id).filter_by(user_id=user_id, transaction_id=transaction_id)
     query = (
-        select(Entry)
-        .join(Journal, and_(Journal.user_id == Entry.user_id, Journal.id == Entry.journal_id))
-        .where(Journal.user_id == user_id, Journal.transaction_id == transaction_id)
-        .order_by(Entry.journal_id, Entry.line)
+        select(Journal, Entry)
+        .join(Entry, and_(Journal.user_id == Entry.user_id, Journal.id == Entry.journal_id))
+        .where(
+            Journal.user_id == user_id,
+            or_(Journal.transaction_id == transaction_id, Journal.refund_id.in_(refunds)),
+        )
+        .order_by(Journal.created_at, Journal.id, Entry.line)
     )
-    return [
-        (entry.kind.value, as_sum(entry.amount, entry.currency)) for entry in session.scalars(query)
-    ]
+    found: dict[UUID, Posting] = {}
+    for journal, entry in session.execute(query):
+        posting = found.setdefault(journal.id, Posting(journal.kind.value, journal.created_at, []))
+        posting.lines.append((entry.kind.value, as_sum(entry.amount, entry.currency)))
+    return list(found.values())
+
+
+def paid_late(session: Session, user_id: UUID, transaction_id: UUID) -> UUID | None:
+    """Return the transaction by which one that had ended unpaid was paid after all."""
+    query = select(Transaction.id).filter_by(user_id=user_id, late_for=transaction_id)
+    return session.scalar(query)
+
+
+def approvals_of(
+    session: Session, user_id: UUID, of: ApprovalOf, object_id: UUID
+) -> list[tuple[str, datetime]]:
+    """Return who has agreed to a movement of money, and when; oldest first."""
+    query = (
+        select(User.name, Approval.created_at)
+        .join(User, User.id == Approval.approver_id)
+        .filter(
+            Approval.user_id == user_id,
+            Approval.object_type == of,
+            Approval.object_id == object_id,
+        )
+        .order_by(Approval.created_at)
+    )
+    return [(row.name, row.created_at) for row in session.execute(query)]
 
 
 def attempts_of(session: Session, user_id: UUID, event_id: UUID) -> list[Attempt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
@@ -10,6 +11,7 @@ import msgspec
 from flask import flash, redirect, request, url_for
 from sqlalchemy.orm import Session
 
+from standart import money
 from standart.admin import listing, messages, queries
 from standart.admin.base import (
     ADMINS,
@@ -22,23 +24,29 @@ from standart.admin.base import (
     page,
     query_text,
 )
-from standart.admin.forms import ActForm, CancelForm
+from standart.admin.forms import ActForm, CancelForm, NoteForm
 from standart.admin.language import gettext
 from standart.errors import NotFound
 from standart.extensions import in_transaction, nudge, on_connection, settings
+from standart.models import ApprovalOf
 from standart.services import (
+    approval_service,
     audit_service,
+    note_service,
     transaction_list,
     transaction_service,
     user_service,
     webhook_service,
 )
 from standart.services.access import Actor
+from standart.services.note_service import NewNote
 from standart.states import TransactionStatus
 
 Wire = dict[str, Any]
 
 _OFFERED_NAMES: Final = 100
+_SHOWN_NOTES: Final = 100
+_ENDED_UNPAID: Final = (TransactionStatus.CANCELED.value, TransactionStatus.EXPIRED.value)
 
 
 def newest(session: Session, viewer: Actor, limit: int) -> list[Wire]:
@@ -127,8 +135,32 @@ class Transactions(PanelView):
 
     @page("/<uuid:transaction_id>", roles=EVERYBODY)
     def detail(self, transaction_id: UUID) -> Page:
-        """Show one transaction with its entries, events and audit records."""
-        return self.render("transaction.html", **_details(transaction_id))
+        """Show one transaction with all that belongs to it."""
+        return self._show(transaction_id, NoteForm())
+
+    def _show(self, transaction_id: UUID, form: NoteForm) -> str:
+        return self.render("transaction.html", form=form, **_details(transaction_id))
+
+    @page("/<uuid:transaction_id>/notes", roles=ADMINS, methods=["POST"])
+    def write_note(self, transaction_id: UUID) -> Page:
+        """Add a note, for the merchant as well or for admins only."""
+        form = NoteForm()
+        if not form.validate():
+            fetch(transaction_id)
+            return self._show(transaction_id, form), 422
+        new = NewNote(
+            transaction_id=transaction_id,
+            text=form.text.data or "",
+            internal=bool(form.internal.data),
+        )
+
+        def work() -> str:
+            on_connection(
+                lambda connection: note_service.create_note(connection, actor(), origin(), new)
+            )
+            return gettext("The note is kept.")
+
+        return attempt(work, url_for(".detail", transaction_id=transaction_id))
 
     @page("/<uuid:transaction_id>/ask/<any(confirm, cancel):act>", roles=ADMINS)
     def ask(self, transaction_id: UUID, act: str) -> Page:
@@ -145,8 +177,13 @@ class Transactions(PanelView):
         return self._ask(transaction_id, act, form)
 
     def _ask(self, transaction_id: UUID, act: str, form: ActForm | CancelForm) -> str:
-        found = _details(transaction_id)
-        return self.render("settle.html", act=act, form=form, **found)
+        found = fetch(transaction_id)
+        user_id = found["user_id"]
+        names = in_transaction(lambda session: queries.names_of(session, [UUID(user_id)]))
+        found["user_name"] = names[user_id]
+        amount = money.parse_amount(found["amount"], found["currency"])
+        two = act == "confirm" and approval_service.needs_two(amount, settings().four_eyes_above)
+        return self.render("settle.html", act=act, form=form, found=found, two=two)
 
     @page("/<uuid:transaction_id>/confirm", roles=ADMINS, methods=["POST"])
     def confirm(self, transaction_id: UUID) -> Page:
@@ -191,16 +228,31 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
     user_id = UUID(found["user_id"])
 
     def read(session: Session) -> dict[str, Any]:
-        events = webhook_service.list_events(
-            session.connection(), viewer, transaction_id=transaction_id
-        )
-        audit = audit_service.history(session, "transaction", transaction_id)
-        session.expunge_all()  # read once; a commit would have each row read again
-        return {
+        connection = session.connection()
+        events = webhook_service.list_events(connection, viewer, transaction_id=transaction_id)
+        notes = note_service.list_notes(connection, viewer, transaction_id, limit=_SHOWN_NOTES)
+        shown = {
             "found": {**found, "user_name": queries.names_of(session, [user_id])[str(user_id)]},
-            "entries": queries.entries_of(session, user_id, transaction_id),
+            "postings": queries.postings_of(session, user_id, transaction_id),
+            "paid_late": queries.paid_late(session, user_id, transaction_id),
             "events": [msgspec.json.decode(event[0]) for event in events],
-            "audit": audit if viewer.is_admin else [],
+            "notes": [msgspec.json.decode(note[0]) for note in notes],
+            "approvals": [],
+            "audit": [],
         }
+        # Who the operators are is not for merchants; what they wrote to them is.
+        if viewer.is_admin:
+            shown["approvals"] = _approvals(session, found)
+            shown["audit"] = audit_service.history(session, "transaction", transaction_id)
+        session.expunge_all()  # read once; a commit would have each row read again
+        return shown
 
     return in_transaction(read)
+
+
+def _approvals(session: Session, found: Wire) -> list[tuple[str, datetime]]:
+    """Return whose consents the transaction's ``approvals`` counts."""
+    of_late = found["late_for"] or found["status"] in _ENDED_UNPAID
+    of = ApprovalOf.LATE_PAYMENT if of_late else ApprovalOf.TRANSACTION
+    about = UUID(found["late_for"] or found["id"])
+    return queries.approvals_of(session, UUID(found["user_id"]), of, about)

@@ -31,7 +31,15 @@ from standart.clock import now
 from standart.errors import DomainError, NotFound
 from standart.extensions import in_transaction, keyring, settings
 from standart.models import User
-from standart.services import audit_service, key_service, user_service
+from standart.services import (
+    audit_service,
+    fee_service,
+    key_service,
+    ledger_service,
+    limit_service,
+    user_service,
+)
+from standart.services.access import Actor
 
 # 20 characters of base 64: 120 bits.
 _PASSWORD_BYTES: Final = 15
@@ -88,14 +96,22 @@ class Users(UserSecrets):
 
     @page("/<uuid:user_id>", roles=EVERYBODY)
     def detail(self, user_id: UUID) -> Page:
-        """Show one user with balances and keys."""
+        """Show one user with balances, fees, limits and keys."""
         viewer = actor()
 
         def read(session: Session) -> dict[str, Any]:
             user = get_user(session, user_id)
             shown = {
                 "user": user,
-                "balances": queries.balances_of(user),
+                "holdings": _holdings(session, viewer, user_id),
+                "schedules": [
+                    (found.state.value, fee_service.describe(found.schedule))
+                    for found in fee_service.list_schedules(session, user_id)
+                ],
+                "limits": [
+                    limit_service.describe(limit)
+                    for limit in limit_service.list_limits(session, user_id)
+                ],
                 "keys": key_service.list_keys(session, user_id),
                 "audit": audit_service.history(session, "user", user_id) if viewer.is_admin else [],
             }
@@ -173,6 +189,22 @@ class Users(UserSecrets):
     def activate(self, user_id: UUID) -> Page:
         """Let a deactivated user in again."""
         return _set_active(user_id, active=True, said=gettext("The user is active again."))
+
+
+def _holdings(
+    session: Session, viewer: Actor, user_id: UUID
+) -> list[tuple[queries.Sum, queries.Sum]]:
+    """Return what is available to a user, and what payouts have reserved, by currency."""
+    held = ledger_service.holdings(
+        session.connection(), viewer, user_id=user_id if viewer.is_admin else None
+    )
+    return [
+        (
+            queries.as_sum(each.available, each.currency),
+            queries.as_sum(each.pending_payout, each.currency),
+        )
+        for each in held
+    ]
 
 
 def _fetch(user_id: UUID) -> User:

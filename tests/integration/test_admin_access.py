@@ -49,6 +49,7 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("transactions.ask", "GET"): (303, 403, 200),
     ("transactions.confirm", "POST"): (303, 403, 303),
     ("transactions.cancel", "POST"): (303, 403, 303),
+    ("transactions.write_note", "POST"): (303, 403, 303),
     ("webhooks.index", "GET"): (303, 200, 200),
     ("webhooks.detail", "GET"): (303, 404, 200),
     ("audit.index", "GET"): (303, 403, 200),
@@ -58,6 +59,7 @@ POSTS = sorted(endpoint for endpoint, method in MATRIX if method == "POST")
 FORMS = {endpoint for endpoint in POSTS if (endpoint, "GET") in MATRIX}
 
 DATA: dict[str, dict[str, Any]] = {
+    "transactions.write_note": {"text": "call back"},
     "panel.switch_language": {"language": "en"},
     "users.create_key": {"scopes": ["read"], "expires_in": ""},
 }
