@@ -158,26 +158,33 @@ def list_refunds(
     id) of the last row already seen. A regular actor sees its own rows, whatever it asks.
     """
     actor.require(Scope.READ)
-    wanted: dict[str, Any] = {
-        "f.user_id = :owner_id": None if actor.is_admin else actor.user_id,
-        "f.user_id = :user_id": user_id,
-        "f.transaction_id = :transaction_id": transaction_id,
-        "f.currency = :currency": currency,
-        "f.created_at >= :created_from": created_from,
-        "f.created_at < :created_to": created_to,
-    }
-    used = {condition: value for condition, value in wanted.items() if value is not None}
-    parameters = {condition.split(":")[1]: value for condition, value in used.items()}
-    conditions = list(used)
-    if after is not None:
-        conditions.append("(f.created_at, f.id) < (:after_at, :after_id)")
-        parameters |= {"after_at": after[0], "after_id": after[1]}
+    parameters: dict[str, Any] = {"limit": limit}
+    conditions: list[str] = []
+
+    def add(condition: str, **values: object) -> None:
+        if None not in values.values():
+            conditions.append(condition)
+            parameters.update(values)
+
+    add("f.user_id = :owner_id", owner_id=None if actor.is_admin else actor.user_id)
+    add("f.user_id = :user_id", user_id=user_id)
+    # Naming the owner as well lets an admin's question use the index, too.
+    add(
+        "f.user_id = (SELECT t.user_id FROM transactions t WHERE t.id = :transaction_id)"
+        " AND f.transaction_id = :transaction_id",
+        transaction_id=transaction_id,
+    )
+    add("f.currency = :currency", currency=currency)
+    add("f.created_at >= :created_from", created_from=created_from)
+    add("f.created_at < :created_to", created_to=created_to)
+    after_at, after_id = after or (None, None)
+    add("(f.created_at, f.id) < (:after_at, :after_id)", after_at=after_at, after_id=after_id)
     page = (
         f"(SELECT f.* FROM refunds f WHERE {' AND '.join(conditions) or 'true'}"
         " ORDER BY f.created_at DESC, f.id DESC LIMIT :limit) AS f"
     )
     query = text(f"{_wire(page)} ORDER BY r.created_at DESC, r.id DESC")
-    rows = connection.execute(query, {**parameters, "limit": limit})
+    rows = connection.execute(query, parameters)
     return [(row.body, row.created_at, row.id) for row in rows]
 
 

@@ -384,6 +384,8 @@ def test_lists_are_the_callers_own_newest_first_and_narrowed(
     assert listed(admin.actor) == made[::-1]
     assert listed(admin.actor, user_id=other.id) == [made[2]]
     assert listed(merchant.actor, transaction_id=first) == [made[3], made[0]]
+    assert listed(admin.actor, transaction_id=first) == [made[3], made[0]]
+    assert listed(admin.actor, transaction_id=uuid4()) == []
     assert listed(merchant.actor, currency="USD") == [made[1]]
     rows = refund_service.list_refunds(connection, merchant.actor, limit=1)
     assert listed(merchant.actor, after=rows[0][1:]) == own[1:]
