@@ -23,7 +23,7 @@ from standart.services.access import Actor, Origin
 from standart.services.approval_service import NOBODY_ELSE, Thresholds
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
-from standart.services.wire import transaction_json, unit
+from standart.services.wire import CLOCK, VISIBLE, transaction_json, unit
 from standart.states import TransactionStatus
 
 
@@ -49,7 +49,15 @@ _LOCK = text(
     """
 )
 
-_OF_THE_OLD_ONE = sql.read_many(["t.user_id = :user_id", "t.late_for = :late_for"])
+_OF_THE_OLD_ONE = text(
+    f"""
+    SELECT {transaction_json("v")}::text AS body, v.id
+    FROM (
+        SELECT {VISIBLE} FROM transactions t CROSS JOIN {CLOCK} AS clock
+        WHERE t.user_id = :user_id AND t.late_for = :late_for
+    ) AS v
+    """
+)
 
 # It lives as long as the old one did, though nobody waits for its end: ``expires_at`` is
 # behind ``finished_at`` for whatever was paid.
@@ -113,7 +121,7 @@ def record_late_payment(
     def work(actor: Actor) -> Answer:
         acts.require_admin(actor)
         old = _ended(connection, actor, late.transaction_id)
-        of_old = {"user_id": old.user_id, "late_for": old.id, "limit": 1}
+        of_old = {"user_id": old.user_id, "late_for": old.id}
         made = connection.execute(_OF_THE_OLD_ONE, of_old).one_or_none()
         if made is not None:
             return Answer(201 if made.id == late.fresh_id else 200, made.body)
