@@ -320,6 +320,45 @@ def test_one_admin_with_eight_requests_is_one_person(
     assert row_counts(connection)["approvals"] == 1
 
 
+def test_the_second_consent_against_cancel_and_sweep(
+    engine: Engine,
+    superuser: Engine,
+    connection: Connection,
+    merchant: TestUser,
+    admin: TestUser,
+    other: TestUser,
+) -> None:
+    ends: set[str] = set()
+    for number in range(12):
+        made = large(engine, merchant)
+        confirm(connection, admin, made)
+        late = number % 3 == 0
+        if late:
+            overdue(superuser, str(made))
+
+        def second(of: UUID = made) -> Answer:
+            with autocommit(engine) as mine:
+                return confirm(mine, other, of)
+
+        def cancel(of: UUID = made) -> Answer:
+            with autocommit(engine) as mine:
+                return transaction_service.cancel(mine, merchant.digest, Origin("test"), of)
+
+        def sweep() -> int:
+            with autocommit(engine) as mine:
+                return transaction_service.expire_overdue(mine)
+
+        confirmed, canceled, _ = together([second, cancel, sweep])
+        found = transaction_service.check(connection, admin.digest, Origin("test"), made)
+        status = json.loads(found.body)["status"]
+        ends.add(status)
+        assert (status == "expired") is late
+        assert isinstance(confirmed, Answer) is (status == "confirmed")
+        assert isinstance(canceled, Answer) is (status == "canceled")
+    assert "expired" in ends
+    assert findings(engine) == []
+
+
 def test_over_http(
     make_app: Callable[..., Flask], engine: Engine, merchant: TestUser, admin: TestUser
 ) -> None:
