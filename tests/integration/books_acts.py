@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,6 +20,7 @@ from standart.money import Money
 from standart.services import (
     adjustment_service,
     fee_service,
+    key_service,
     late_payment_service,
     ledger_service,
     limit_service,
@@ -31,6 +33,7 @@ from standart.services.adjustment_service import Direction, NewAdjustment
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest, digest_of
 from standart.services.late_payment_service import LatePayment
+from standart.services.ledger_service import Balance
 from standart.services.payout_service import NewPayout
 from standart.services.refund_service import NewRefund
 from standart.services.transaction_service import NewTransaction
@@ -261,6 +264,17 @@ class Desk:
     def want_unique_references(self, owner: int) -> None:
         with Session(self.engine) as session, transaction(session):
             session.get_one(User, self.merchants[owner].id).unique_reference = True
+
+    def look_back(self, owner: int) -> tuple[datetime, Any]:
+        """The database's now, and what the merchant had then."""
+        with autocommit(self.engine) as connection:
+            at = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return at, outcome(lambda: self.held_at(owner, at))
+
+    def held_at(self, owner: int, at: datetime) -> list[Balance]:
+        with autocommit(self.engine) as connection:
+            actor = key_service.authenticate(connection, self.merchants[owner].digest, origin())
+            return ledger_service.holdings(connection, actor, at=at)
 
     def today(self) -> Any:
         """The UTC day by the database's clock."""
