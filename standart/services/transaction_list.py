@@ -49,52 +49,59 @@ def list_transactions(
     rows, whatever it asks.
     """
     actor.require(Scope.READ)
-    parameters: dict[str, Any] = {"limit": limit}
-    conditions: list[str] = []
-
-    def add(condition: str, **values: object) -> None:
-        conditions.append(condition)
-        parameters.update(values)
-
-    if not actor.is_admin:
-        add("t.user_id = :owner_id", owner_id=actor.user_id)
-    if user_id is not None:
-        add("t.user_id = :user_id", user_id=user_id)
+    wanted = _Conditions()
+    wanted.add("t.user_id = :owner_id", None if actor.is_admin else actor.user_id)
+    wanted.add("t.user_id = :user_id", user_id)
     if reference_prefix is not None:
-        # As a range, not as LIKE: a plan that is kept for all prefixes uses the index too.
-        add("t.reference ~>=~ :prefix", prefix=reference_prefix)
-        beyond = _first_beyond(reference_prefix)
-        if beyond:
-            add("t.reference ~<~ :beyond", beyond=beyond)
-        found = " AND ".join(conditions)
-        if _are_few(connection, found, parameters):
-            conditions.append(f"t.id = ANY (ARRAY(SELECT t.id FROM transactions t WHERE {found}))")
+        _start_with(connection, wanted, reference_prefix)
     if status is not None:
-        conditions.append(_STATUS_CONDITIONS[status])
-    if reference is not None:
-        add("t.reference = :reference", reference=reference)
+        wanted.all.append(_STATUS_CONDITIONS[status])
+    wanted.add("t.reference = :reference", reference)
     if metadata_key is not None:
-        # The first condition is the index's own: it holds those with any metadata.
-        conditions.append("t.metadata <> '{}'::jsonb")
-        if metadata_value is None:
-            add("t.metadata ? :metadata_key", metadata_key=metadata_key)
-        else:
-            pair = msgspec.json.encode({metadata_key: metadata_value}).decode()
-            add("t.metadata @> CAST(:metadata AS jsonb)", metadata=pair)
-    if currency is not None:
-        add("t.currency = :currency", currency=currency)
-    if created_from is not None:
-        add("t.created_at >= :created_from", created_from=created_from)
-    if created_to is not None:
-        add("t.created_at < :created_to", created_to=created_to)
+        _carry(wanted, metadata_key, metadata_value)
+    wanted.add("t.currency = :currency", currency)
+    wanted.add("t.created_at >= :created_from", created_from)
+    wanted.add("t.created_at < :created_to", created_to)
     if after is not None:
-        add(
-            "(t.created_at, t.id) < (:after_at, :after_id)",
-            after_at=after[0],
-            after_id=after[1],
-        )
-    rows = connection.execute(read_many(conditions), parameters)
+        wanted.all.append("(t.created_at, t.id) < (:after_at, :after_id)")
+        wanted.parameters |= {"after_at": after[0], "after_id": after[1]}
+    rows = connection.execute(read_many(wanted.all), {**wanted.parameters, "limit": limit})
     return [(row.body, row.created_at, row.id) for row in rows]
+
+
+class _Conditions:
+    """What must hold for ``transactions t``, with the bound values."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self.parameters: dict[str, Any] = {}
+
+    def add(self, condition: str, value: object) -> None:
+        """Add a condition that ends in its parameter, unless nobody asked for it."""
+        if value is not None:
+            self.all.append(condition)
+            self.parameters[condition.rpartition(":")[2]] = value
+
+
+def _start_with(connection: Connection, wanted: _Conditions, prefix: str) -> None:
+    """Ask for a prefix of the reference, beside what is asked for already."""
+    # As a range, not as LIKE: a plan that is kept for all prefixes uses the index too.
+    wanted.add("t.reference ~>=~ :prefix", prefix)
+    wanted.add("t.reference ~<~ :beyond", _first_beyond(prefix))
+    found = " AND ".join(wanted.all)
+    if _are_few(connection, found, wanted.parameters):
+        wanted.all.append(f"t.id = ANY (ARRAY(SELECT t.id FROM transactions t WHERE {found}))")
+
+
+def _carry(wanted: _Conditions, key: str, value: str | None) -> None:
+    """Ask for a key of the metadata, and for its value if there is one."""
+    # The condition of the index: it holds those with any metadata.
+    wanted.all.append("t.metadata <> '{}'::jsonb")
+    if value is None:
+        wanted.add("t.metadata ? :metadata_key", key)
+    else:
+        wanted.all.append("t.metadata @> CAST(:metadata AS jsonb)")
+        wanted.parameters["metadata"] = msgspec.json.encode({key: value}).decode()
 
 
 _FEW = 1000

@@ -127,10 +127,7 @@ def update_user(
     password: str | _Unset = UNSET,
     unique_reference: bool | _Unset = UNSET,
 ) -> None:
-    """Change the given fields; a new rate counts for later transactions only.
-
-    With ``unique_reference`` each later transaction's reference must be new among all of the
-    merchant; those that share one already stay as they are.
+    """Change the given fields; rate and ``unique_reference`` count for later transactions only.
 
     A change of role, password or activity ends the user's panel sessions; a saved webhook
     URL is called again after a receiver's 410. Keys of a user that is no admin any more
