@@ -42,6 +42,16 @@ class Mover:
     def _tell(self, object_type: str, object_id: UUID, kind: str, status: str) -> None:
         body = json.dumps({"id": str(object_id), "status": status})
         outbox.tell(self.connection, self.user_id, object_type, object_id, kind, body)
+        self._record(object_type, object_id, kind.replace("balance.adjusted", "adjustment.posted"))
+
+    def _record(self, object_type: str, object_id: UUID, action: str) -> None:
+        self._run(
+            "INSERT INTO audit_log (actor_name, channel, action, object_type, object_id)"
+            " VALUES ('admin', 'test', :action, :object_type, :id)",
+            action=action,
+            object_type=object_type,
+            id=str(object_id),
+        )
 
     def refund(
         self,
@@ -204,11 +214,7 @@ class Mover:
                 id=late_id,
                 event_id=new_id(),
             )
-            self._run(
-                "INSERT INTO audit_log (actor_name, channel, action, object_type, object_id)"
-                " VALUES ('admin', 'test', 'transaction.confirmed', 'transaction', :id)",
-                id=str(late_id),
-            )
+            self._record("transaction", late_id, "transaction.confirmed")
         return late_id
 
     def write_the_rest(

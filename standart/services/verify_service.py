@@ -238,12 +238,13 @@ _INVARIANTS = {
         WHERE CASE status WHEN 'pending' THEN finished_at IS NOT NULL
             WHEN 'expired' THEN finished_at IS DISTINCT FROM expires_at
             ELSE finished_at IS NULL OR finished_at >= expires_at END""",
-    "ending_has_audit_row": """
-        SELECT t.user_id || '/' || t.id, t.status || ' without an audit row'
-        FROM transactions t
-        WHERE t.status <> 'pending' AND NOT EXISTS (
-            SELECT FROM audit_log a WHERE a.object_type = 'transaction'
-              AND a.object_id = t.id::text AND a.action = 'transaction.' || t.status)""",
+    "act_has_audit_row": f"""
+        SELECT o.user_id || '/' || o.id, o.type || ' without an audit row'
+        FROM (SELECT user_id, id, replace(type, 'balance.adjusted', 'adjustment.posted') AS type
+            FROM ({_TOLD}) AS each) AS o
+        WHERE NOT EXISTS (
+            SELECT FROM audit_log a WHERE a.object_type = split_part(o.type, '.', 1)
+              AND a.object_id = o.id::text AND a.action = o.type)""",
 }
 
 _COMMISSIONS = text(

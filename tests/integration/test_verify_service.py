@@ -53,7 +53,7 @@ BROKEN = {
         "ALTER TABLE transactions DROP CONSTRAINT ck_transactions_finished_in_time;"
         "UPDATE transactions SET finished_at = expires_at WHERE id = :confirmed"
     ),
-    "ending_has_audit_row": "DELETE FROM audit_log WHERE object_id = CAST(:canceled AS text)",
+    "act_has_audit_row": "DELETE FROM audit_log WHERE object_id = CAST(:canceled AS text)",
     "commission_follows_the_rule": (
         "ALTER TABLE transactions DROP CONSTRAINT ck_transactions_commission_rule;"
         "UPDATE transactions SET commission = commission + 1 WHERE id = :pending"
@@ -65,7 +65,7 @@ ALONE = {
     "fee_is_of_its_schedule",
     "object_has_its_events",
     "ending_was_in_time",
-    "ending_has_audit_row",
+    "act_has_audit_row",
     "commission_follows_the_rule",
 }
 
@@ -129,6 +129,14 @@ ALSO_BROKEN = {
     "an adjustment nobody was told of": (
         "DELETE FROM events WHERE type = 'balance.adjusted'",
         "object_has_its_events",
+    ),
+    "a payout nobody paid": (
+        "DELETE FROM audit_log WHERE action = 'payout.paid'",
+        "act_has_audit_row",
+    ),
+    "an adjustment nobody made": (
+        "DELETE FROM audit_log WHERE action = 'adjustment.posted'",
+        "act_has_audit_row",
     ),
     "late for a confirmed one": (
         "UPDATE transactions SET late_for = :confirmed WHERE id = :late",
