@@ -17,7 +17,7 @@ from tests.builders import ORIGIN, make_user
 from tests.integration.books import findings
 
 ROWS = 3000
-CURRENCIES = ("RUB", "USD", "JPY", "KRW", "KWD", "TND", "CLF")
+CURRENCIES = ("RUB", "USD", "JPY", "KRW", "KWD", "TND", "CLF", "USDT", "BTC", "TON")
 
 # Each row is (text of the amount, minor units, rate in millionths, currency).
 Case = tuple[str, int, int, str]
@@ -65,7 +65,9 @@ def test_every_stored_commission_is_the_rule_in_integers(
         WITH terms AS MATERIALIZED (
             SELECT gen_random_uuid() AS id, CAST(:user_id AS uuid) AS user_id,
                 a.millionths / 1000000.0 AS commission_rate, clock_timestamp() AS at,
-                a.currency, CAST(a.amount AS numeric) AS amount
+                a.currency, CAST(a.amount AS numeric) AS amount, false AS unique_reference,
+                CAST(NULL AS uuid) AS fee_schedule_id, CAST(NULL AS bigint) AS fee_fixed,
+                CAST(NULL AS bigint) AS fee_minimum, CAST(NULL AS bigint) AS fee_maximum
             FROM unnest(CAST(:amounts AS text[]), CAST(:rates AS int[]),
                 CAST(:currencies AS text[])) AS a (amount, millionths, currency)
         ),"""
