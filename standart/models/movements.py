@@ -48,6 +48,7 @@ class Payout(Base):
         CheckConstraint("char_length(reference) BETWEEN 1 AND 128", name="reference_length"),
         CheckConstraint("char_length(reason) <= 500", name="reason_length"),
         Index("ix_payouts_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_payouts_newest", text("created_at DESC"), text("id DESC")),
         Index(
             "ix_payouts_open",
             "created_at",
@@ -87,6 +88,7 @@ class Adjustment(Base):
         CheckConstraint("char_length(reason) BETWEEN 1 AND 500", name="reason_length"),
         CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished_when_ended"),
         Index("ix_adjustments_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_adjustments_newest", text("created_at DESC"), text("id DESC")),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))

@@ -179,6 +179,7 @@ class Refund(Base):
         CheckConstraint("char_length(reason) <= 500", name="reason_length"),
         Index("ix_refunds_transaction", "user_id", "transaction_id"),
         Index("ix_refunds_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_refunds_newest", text("created_at DESC"), text("id DESC")),
     )
 
     user_id: Mapped[UUID] = mapped_column()

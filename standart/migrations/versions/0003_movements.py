@@ -84,6 +84,12 @@ def upgrade() -> None:
         ["user_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
         unique=False,
     )
+    op.create_index(
+        "ix_adjustments_newest",
+        "adjustments",
+        [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
     op.create_table(
         "approvals",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -284,6 +290,12 @@ def upgrade() -> None:
         ["user_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
         unique=False,
     )
+    op.create_index(
+        "ix_payouts_newest",
+        "payouts",
+        [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
     op.create_table(
         "notes",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -378,6 +390,12 @@ def upgrade() -> None:
         "ix_refunds_user_newest",
         "refunds",
         ["user_id", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
+    op.create_index(
+        "ix_refunds_newest",
+        "refunds",
+        [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
         unique=False,
     )
 
