@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -57,6 +58,10 @@ def seen(connection: Connection, admin: TestUser, transaction_id: UUID) -> dict[
     return found
 
 
+def lifetime(told: dict[str, Any]) -> timedelta:
+    return datetime.fromisoformat(told["expires_at"]) - datetime.fromisoformat(told["created_at"])
+
+
 @pytest.mark.parametrize("state", UNPAID)
 def test_a_late_payment_is_a_transaction_of_its_own(
     connection: Connection,
@@ -88,6 +93,7 @@ def test_a_late_payment_is_a_transaction_of_its_own(
     }
     assert (made["status"], made["late_for"], made["reason"]) == ("confirmed", str(old_id), None)
     assert made["created_at"] == made["finished_at"] > old["finished_at"]
+    assert lifetime(made) == lifetime(old)
     assert made == seen(connection, admin, UUID(made["id"]))
     assert seen(connection, admin, old_id) == old
     assert (balance(connection, merchant), balance(connection, merchant, "commission")) == (
