@@ -89,6 +89,13 @@ class Adjustment(Base):
         CheckConstraint("(status = 'pending') = (finished_at IS NULL)", name="finished_when_ended"),
         Index("ix_adjustments_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
         Index("ix_adjustments_newest", text("created_at DESC"), text("id DESC")),
+        Index(
+            "uq_adjustments_opening",
+            "user_id",
+            "currency",
+            unique=True,
+            postgresql_where=text("kind = 'opening_balance'"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))

@@ -85,6 +85,13 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
+        "uq_adjustments_opening",
+        "adjustments",
+        ["user_id", "currency"],
+        unique=True,
+        postgresql_where=sa.text("kind = 'opening_balance'"),
+    )
+    op.create_index(
         "ix_adjustments_newest",
         "adjustments",
         [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
