@@ -1,7 +1,7 @@
 """Looks at the books from outside: reads the tables, trusts no code of the product.
 
 Everything is read in one REPEATABLE READ snapshot. The numbers of the findings are those of
-the list of invariants: I1 sums to zero, I2 and I3 balances, I4 statuses, I5 settlements, I6
+the list of invariants: I1 sums to zero, I2 and I3 balances, I4 statuses, I5 journals, I6
 events, I8 deliveries, I9 the receiver's log, I11 and I12 what clients know, I14 keys, I15
 commission, I16 amounts, I17 expiry, I20 answers and logs. Replays (I13) and repeated sweeps
 (I21) need the running service; they are beside this.
@@ -38,19 +38,41 @@ QUERIES = {
             UNION ALL SELECT user_id, currency, kind, amount, 0 FROM balance_deltas
             UNION ALL SELECT user_id, currency, kind, 0, amount FROM entries
         ) AS each GROUP BY user_id, currency, kind HAVING sum(kept) <> sum(posted)""",
-    "I3 a balance is not the sum of the confirmed nets": """
+    "I3 a balance is not nets - refunds - payouts + adjustments and opening balances": """
         SELECT user_id, currency, sum(kept), sum(earned) FROM (
             SELECT user_id, currency, balance AS kept, 0 AS earned FROM account_balances
             WHERE kind = 'available'
             UNION ALL SELECT user_id, currency, 0, amount - commission FROM transactions
             WHERE status = 'confirmed'
+            UNION ALL SELECT user_id, currency, 0, commission_returned - amount FROM refunds
+            UNION ALL SELECT user_id, currency, 0, -amount FROM payouts
+            WHERE status IN ('pending', 'approved', 'paid')
+            UNION ALL SELECT user_id, currency, 0, amount FROM adjustments
+            WHERE status = 'posted'
         ) AS each GROUP BY user_id, currency HAVING sum(kept) <> sum(earned)""",
+    "I3 what is reserved is not the sum of the open payouts": """
+        SELECT user_id, currency, sum(kept), sum(open) FROM (
+            SELECT user_id, currency, balance AS kept, 0 AS open FROM account_balances
+            WHERE kind = 'pending_payout'
+            UNION ALL SELECT user_id, currency, 0, amount FROM payouts
+            WHERE status IN ('pending', 'approved')
+        ) AS each GROUP BY user_id, currency HAVING sum(kept) <> sum(open)""",
+    "I3 a merchant is overdrawn": """
+        SELECT user_id, currency, kind, balance FROM account_balances
+        WHERE kind IN ('available', 'pending_payout') AND balance < 0""",
+    "I3 more was given back than was paid": """
+        SELECT t.id, t.status, t.amount, t.commission, sum(r.amount), sum(r.commission_returned)
+        FROM refunds r JOIN transactions t ON t.id = r.transaction_id
+        GROUP BY t.user_id, t.id
+        HAVING t.status <> 'confirmed' OR sum(r.amount) > t.amount
+            OR sum(r.commission_returned) > t.commission""",
     "I4 a status is none": """
         SELECT id, status FROM transactions
         WHERE status NOT IN ('pending', 'confirmed', 'canceled', 'expired')""",
     "I4 the history tells of another ending, or of several": """
         SELECT t.id, t.status, array_agg(a.action) FROM transactions t
         LEFT JOIN audit_log a ON a.object_type = 'transaction' AND a.object_id = t.id::text
+            AND a.action <> 'transaction.approved'
         GROUP BY t.user_id, t.id, t.status
         HAVING array_agg(a.action) <> CASE t.status WHEN 'pending' THEN ARRAY[NULL]
             ELSE ARRAY['transaction.' || t.status] END""",
@@ -59,6 +81,41 @@ QUERIES = {
         LEFT JOIN journals j ON j.transaction_id = t.id AND j.kind = 'settlement'
         GROUP BY t.user_id, t.id, t.status
         HAVING count(j.id) <> CASE WHEN t.status = 'confirmed' THEN 1 ELSE 0 END""",
+    "I5 a refund, payout or adjustment lacks a journal, or has one too many": """
+        SELECT m.id, m.due, array_agg(j.kind ORDER BY j.kind) FROM (
+            SELECT user_id, id, ARRAY['refund'] AS due FROM refunds
+            UNION ALL SELECT user_id, id, CASE status WHEN 'pending' THEN ARRAY['payout_reserved']
+                WHEN 'approved' THEN ARRAY['payout_reserved']
+                WHEN 'paid' THEN ARRAY['payout_paid', 'payout_reserved']
+                ELSE ARRAY['payout_reserved', 'payout_returned'] END FROM payouts
+            UNION ALL SELECT user_id, id, CASE status WHEN 'posted' THEN ARRAY[kind::text]
+                ELSE ARRAY[CAST(NULL AS text)] END FROM adjustments
+        ) AS m
+        LEFT JOIN journals j ON j.user_id = m.user_id
+            AND m.id IN (j.refund_id, j.payout_id, j.adjustment_id)
+        GROUP BY m.user_id, m.id, m.due
+        HAVING array_agg(j.kind::text ORDER BY j.kind) <> m.due""",
+    "I5 a late payment is not of one that ended unpaid": """
+        SELECT n.id, n.late_for, t.status FROM transactions n
+        LEFT JOIN transactions t ON t.user_id = n.user_id AND t.id = n.late_for
+        WHERE n.late_for IS NOT NULL AND (n.status = 'confirmed'
+            AND t.status IN ('canceled', 'expired') AND n.amount = t.amount
+            AND n.currency = t.currency AND n.commission = t.commission) IS NOT TRUE""",
+    "I6 a refund, payout or adjustment was not told as it happened": """
+        SELECT m.id, m.due, array_agg(v.type ORDER BY v.type) FROM (
+            SELECT user_id, id, ARRAY['refund.created'] AS due FROM refunds
+            UNION ALL SELECT user_id, id, ARRAY(
+                SELECT 'payout.' || told FROM unnest(ARRAY['created',
+                    CASE WHEN approved_at IS NOT NULL THEN 'approved' END,
+                    CASE WHEN finished_at IS NOT NULL THEN status END]) AS told
+                WHERE told IS NOT NULL ORDER BY 1) FROM payouts
+            UNION ALL SELECT user_id, id, CASE status WHEN 'posted' THEN ARRAY['balance.adjusted']
+                ELSE ARRAY[CAST(NULL AS text)] END FROM adjustments
+        ) AS m
+        LEFT JOIN events v ON v.user_id = m.user_id
+            AND m.id IN (v.refund_id, v.payout_id, v.adjustment_id)
+        GROUP BY m.user_id, m.id, m.due
+        HAVING array_agg(v.type ORDER BY v.type) <> m.due""",
     "I6 endings and events differ": """
         SELECT t.id, t.status, array_agg(v.type) FROM transactions t
         LEFT JOIN events v ON v.transaction_id = t.id
@@ -90,7 +147,8 @@ OVERDUE = """
 """
 TRANSACTIONS = """
     SELECT id::text, user_id::text, amount, commission, commission_rate, currency, status,
-        reference, description, metadata, created_at, expires_at
+        fee_fixed, fee_minimum, fee_maximum, reference, description, metadata, created_at,
+        expires_at
     FROM transactions
 """
 
@@ -106,7 +164,7 @@ class Checker:
         for name, query in QUERIES.items():
             self._expect_none(name, self.connection.execute(text(query)).all())
         for row in self.connection.execute(text(TRANSACTIONS)):
-            if row.commission != commission(row.amount, Fraction(row.commission_rate)):
+            if row.commission != fee(row):
                 self._note(f"I15 commission {row.commission} of {row.amount}: {row.id}")
 
     def nothing_overdue(self) -> None:
@@ -153,10 +211,11 @@ class Checker:
             text(
                 "SELECT v.id::text, v.payload, v.type, v.transaction_id::text, d.state"
                 " FROM events v LEFT JOIN deliveries d ON d.event_id = v.id"
-                " WHERE v.user_id = :user_id"
+                " WHERE v.user_id = :user_id AND v.transaction_id IS NOT NULL"
             ),
             {"user_id": user_id},
         ).all()
+        # Only the endings of transactions are sent.
         accepted = receiver.accepted()
         self._expect_none("I9 unknown webhooks", bodies.keys() - {row.id for row in rows})
         for row in rows:
@@ -181,6 +240,13 @@ def commission(amount: int, rate: Fraction) -> int:
     """Amount times rate, half up to the minor unit, never above the amount; integers only."""
     exact = amount * rate
     return min(amount, (2 * exact.numerator + exact.denominator) // (2 * exact.denominator))
+
+
+def fee(row: Any) -> int:
+    """The commission with a schedule's parts: at most its maximum, at least its minimum."""
+    taken = commission(row.amount, Fraction(row.commission_rate)) + (row.fee_fixed or 0)
+    taken = min(taken, row.fee_maximum) if row.fee_maximum is not None else taken
+    return min(row.amount, max(taken, row.fee_minimum or 0))
 
 
 def _wire(row: Any) -> dict[str, Any]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
 
 from standart.db import autocommit
 from standart.encryption import Keyring
-from standart.services import transaction_service
-from tests import builders
+from standart.services import ledger_service, transaction_service
+from tests import builders, movements
 from tests.acceptance.checker import Checker, check, commission, leaks
 from tests.acceptance.client import Client, Reply
 from tests.acceptance.load import CREATE, Act, ClientLog
@@ -38,17 +40,50 @@ DAMAGE = {
 }
 
 
-def damaged(superuser: Engine, statement: str) -> Any:
+# The same by the ways that money goes beside payments.
+MORE_DAMAGE = [
+    ("I1", "UPDATE entries SET amount = amount + 1 WHERE kind = 'adjustment'"),
+    ("I2", "UPDATE accounts SET balance = balance + 1 WHERE kind = 'pending_payout'"),
+    ("I3 a balance", "UPDATE refunds SET amount = amount + 1 WHERE id = :refund"),
+    ("I3 a balance", "UPDATE payouts SET amount = amount + 1 WHERE id = :payout_paid"),
+    ("I3 a balance", "UPDATE adjustments SET amount = amount + 1 WHERE id = :opening"),
+    ("I3 what is reserved", "UPDATE payouts SET amount = amount + 1 WHERE id = :reserved"),
+    ("I3 a merchant", "UPDATE accounts SET balance = -1000000 WHERE kind = 'pending_payout'"),
+    ("I3 more", "UPDATE refunds SET amount = 10000 WHERE id = :refund"),
+    ("I3 more", "UPDATE refunds SET commission_returned = 301 WHERE id = :refund"),
+    ("I3 more", "UPDATE refunds SET transaction_id = :old WHERE id = :refund"),
+    ("I5 a refund", "DELETE FROM journals WHERE refund_id = :refund"),
+    ("I5 a refund", "DELETE FROM journals WHERE kind = 'payout_paid'"),
+    ("I5 a refund", "UPDATE adjustments SET status = 'canceled' WHERE id = :credit"),
+    ("I5 a late", "UPDATE transactions SET amount = amount + 1 WHERE late_for IS NOT NULL"),
+    ("I5 a late", "UPDATE transactions SET status = 'confirmed' WHERE id = :old"),
+    ("I6 a refund", "DELETE FROM events WHERE type = 'payout.approved'"),
+    ("I6 a refund", "DELETE FROM events WHERE type = 'balance.adjusted'"),
+    ("I6 a refund", "UPDATE events SET type = 'refund.undone' WHERE refund_id = :refund"),
+    ("I15", "UPDATE transactions SET fee_fixed = 1 WHERE id = :confirmed"),
+    ("I15", "UPDATE transactions SET fee_maximum = 299 WHERE id = :confirmed"),
+    ("I15", "UPDATE transactions SET fee_minimum = 301 WHERE id = :confirmed"),
+]
+
+
+def damaged(superuser: Engine, statement: str, ids: dict[str, UUID] | None = None) -> Any:
     """What the checker says while triggers and checks are off and ``statement`` has been run.
 
     All of it is rolled back: the next test finds the schema as it was.
     """
     with superuser.connect() as connection, connection.begin() as unit:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
-        for name in ("commission_rule", "finished_in_time"):
-            drop = f"ALTER TABLE transactions DROP CONSTRAINT ck_transactions_{name}"
-            connection.execute(text(drop))
-        assert connection.execute(text(statement)).rowcount > 0
+        for name in (
+            "transactions_commission_rule",
+            "transactions_finished_in_time",
+            "transactions_fee_of_its_schedule",
+            "accounts_guarded_not_negative",
+            "refunds_commission_when_wanted",
+        ):
+            table, _, _ = name.partition("_")
+            connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT ck_{name}"))
+        used = {name: id_ for name, id_ in (ids or {}).items() if f":{name}" in statement}
+        assert connection.execute(text(statement), used).rowcount > 0
         checker = Checker(connection)
         checker.books()
         unit.rollback()
@@ -74,6 +109,29 @@ def test_right_books_have_no_findings(engine: Engine, ended: TestUser) -> None:
 def test_damage_is_named(invariant: str, superuser: Engine, ended: TestUser) -> None:
     findings = damaged(superuser, DAMAGE[invariant])
     assert any(each.startswith(f"{invariant} ") for each in findings), findings
+
+
+@pytest.fixture
+def moved(engine: Engine, keyring: Keyring, admin: TestUser) -> dict[str, UUID]:
+    """Ids of a merchant's whose money was moved in every way."""
+    shop = builders.make_user(engine, keyring)
+    paid, old = (UUID(builders.make_transaction(engine, shop)["id"]) for _ in range(2))
+    with autocommit(engine) as connection:
+        transaction_service.confirm(connection, admin.digest, ORIGIN, paid)
+        transaction_service.cancel(connection, shop.digest, ORIGIN, old)
+        ids = movements.every_kind(connection, shop.id, paid)
+        ledger_service.fold_deltas(connection)
+        late = movements.Mover(connection, shop.id).pay_late(old)
+    return ids | {"confirmed": paid, "old": old, "late": late}
+
+
+@pytest.mark.parametrize(("invariant", "statement"), MORE_DAMAGE)
+def test_damage_beside_payments_is_named(
+    invariant: str, statement: str, engine: Engine, superuser: Engine, moved: dict[str, UUID]
+) -> None:
+    check(engine, swept=True)
+    findings = damaged(superuser, statement, moved)
+    assert any(re.match(rf"{invariant}\b", each) for each in findings), findings
 
 
 def test_an_overdue_one_is_named_once_a_sweep_was_due(
