@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,13 +19,14 @@ from standart.errors import (
     NotLate,
     SecondPersonRequired,
 )
-from standart.models import Role
+from standart.models import Role, Scope
 from standart.services import late_payment_service, transaction_service
 from standart.services.access import Origin
 from standart.services.idempotency_service import IdempotencyClaim
 from standart.services.late_payment_service import LatePayment
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
 from tests.integration.books import findings
+from tests.integration.concurrency import outcome
 from tests.integration.limits import want_unique_references
 from tests.integration.movements import balance, body, late, paid, refund
 from tests.world import contents
@@ -218,8 +220,15 @@ def test_only_admins_record_it(
     with superuser.begin() as other:
         other.execute(text("UPDATE users SET role = 'regular' WHERE id = :id"), {"id": admin.id})
     before = contents(connection)
-    with pytest.raises(Forbidden):
-        late(engine, admin.digest, old_id)()
+    refused = outcome(late(engine, admin.digest, old_id))
+    assert type(refused) is InsufficientScope
+    # No scope stands for the role.
+    mighty = replace(merchant.actor, scopes=frozenset(Scope))
+    payment = LatePayment(transaction_id=old_id)
+    refused = outcome(
+        lambda: late_payment_service.record_late_payment(connection, mighty, ORIGIN, payment)
+    )
+    assert type(refused) is Forbidden
     assert contents(connection) == before
 
 
