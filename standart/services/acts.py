@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
-from standart.db import unit
+from standart.db import constraint_name, unit
 from standart.errors import Forbidden, Unauthenticated
 from standart.models import Scope
 from standart.services import idempotency_service, key_service
@@ -20,6 +21,9 @@ from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
 
 Work = Callable[[Actor], Answer]
+
+# Rows that name their author: broken when the author is deleted between proof and write.
+_CALLER_CONSTRAINTS = frozenset({"fk_approvals_approvers", "fk_notes_users"})
 
 _STILL_THERE = text("SELECT EXISTS (SELECT FROM users WHERE id = :id AND active AND role = :role)")
 
@@ -43,6 +47,22 @@ def perform(
         Unauthenticated, InsufficientScope: the caller may not do this.
         IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
     """
+    try:
+        return _perform(connection, caller, origin, scope, work, claim)
+    except IntegrityError as error:
+        if constraint_name(error) in _CALLER_CONSTRAINTS:
+            raise Unauthenticated("This user was deleted meanwhile.") from error
+        raise
+
+
+def _perform(
+    connection: Connection,
+    caller: KeyDigest | Actor,
+    origin: Origin,
+    scope: Scope,
+    work: Work,
+    claim: IdempotencyClaim | None,
+) -> Answer:
     with unit(connection):
         actor = _proven(connection, caller, origin)
         actor.require(scope)
