@@ -115,6 +115,15 @@ def test_the_documented_grammars_refuse_what_the_checks_refuse() -> None:
             msgspec.convert(wrong, schemas.CreateTransaction)
 
 
+@pytest.mark.parametrize("name", ["transaction", "refund", "payout", "adjustment"])
+def test_the_body_of_an_event_is_documented_as_the_object_itself(name: str) -> None:
+    (described,) = [each for each in OPERATIONS if each.id == f"create_{name}"]
+    schema = validator({"$ref": "#/components/schemas/EventBody/properties/data"})
+    assert schema.is_valid(described.example)
+    assert not schema.is_valid({**described.example, "surprise": 1})
+    assert not schema.is_valid({})
+
+
 def test_states_and_events_are_those_of_the_core() -> None:
     assert set(fields.Status.__args__) == set(TransactionStatus)  # type: ignore[attr-defined]
     endings = {f"transaction.{status}" for status in TERMINAL}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
@@ -20,6 +20,12 @@ from standart.api.fields import (
 )
 from standart.api.schemas.common import Reply, Request
 from standart.api.schemas.transactions import Transaction
+
+# As in the document; types that differ by their members only cannot be told apart in reading.
+_OBJECTS: Final = [
+    {"$ref": f"#/components/schemas/{name}"}
+    for name in ("Transaction", "Refund", "Payout", "Adjustment")
+]
 
 
 class ListEvents(Request, frozen=True):
@@ -62,7 +68,11 @@ class EventBody(Reply, frozen=True):
     id: Id
     status: str
     data: Annotated[
-        dict[str, Any], Meta(description="The object as its own call shows it at that moment.")
+        dict[str, Any],
+        Meta(
+            description="The object as its own call shows it at that moment.",
+            extra_json_schema={"oneOf": _OBJECTS},
+        ),
     ]
 
 
