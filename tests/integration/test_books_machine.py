@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -57,7 +59,9 @@ amounts = st.one_of(
     st.integers(1, 200), st.integers(1, 20_000), st.sampled_from([1, 50, 150, 500, 501, LARGEST])
 )
 # Of what there is, in percent: a bit more than all of it too.
-parts = st.integers(0, 110)
+parts = st.sampled_from([0, 33, 50, 67, 99, 100, 101]) | st.integers(0, 110)
+# Which of those that an act is meant for, the newest first.
+picks = st.integers(0, 4)
 rates = st.sampled_from([0, 5_000, 30_000, 333_333, 500_000, 1_000_000])
 bounds = st.integers(0, 300)
 fees = st.builds(
@@ -76,6 +80,15 @@ UNTOLD = {"accounts", "balance_deltas", "idempotency_keys"}
 UNFOLDED = text("SELECT count(*) FROM balance_deltas")
 
 
+Chosen = TypeVar("Chosen")
+
+
+def newest(known: Iterable[Chosen], pick: int) -> Chosen:
+    """One of the newest, whatever number was drawn."""
+    found = list(known)
+    return found[-1 - pick % len(found)]
+
+
 def part_of(whole: int, percent: int) -> int:
     return min(max(1, whole * percent // 100 + (percent > 100)), LARGEST)
 
@@ -86,6 +99,7 @@ class Books(RuleBasedStateMachine):
     engine: Engine
     superuser: Engine
     keyring: Keyring
+    steps = 0
 
     payments = Bundle("payments")
     payouts = Bundle("payouts")
@@ -230,6 +244,19 @@ class Books(RuleBasedStateMachine):
             assert body[name] == shown(expected, payment.currency)
         assert body["transaction_id"] == str(id_)
 
+    @precondition(lambda self: self.in_status("confirmed"))
+    @rule(
+        pick=picks,
+        percent=st.none() | parts,
+        give_back=st.booleans(),
+        admin=maybe_admin,
+        keyed=st.booleans(),
+    )
+    def refund_a_confirmed_one(
+        self, pick: int, percent: int | None, give_back: bool, admin: int | None, keyed: bool
+    ) -> None:
+        self.refund(newest(self.in_status("confirmed"), pick), percent, give_back, admin, keyed)
+
     # -- payouts
 
     @rule(
@@ -258,6 +285,14 @@ class Books(RuleBasedStateMachine):
     def step(self, id_: UUID, action: str, admin: int, keyed: bool) -> None:
         act = self.desk.step(id_, action, self.model.payouts[id_].owner, admin)
         self.show_payout(id_, self.do(act, self.model.step(id_, action, admin), keyed))
+
+    @precondition(lambda self: self.open_payouts())
+    @rule(pick=picks, second=st.booleans(), admin=admins, keyed=st.booleans())
+    def advance_a_payout(self, pick: int, second: bool, admin: int, keyed: bool) -> None:
+        id_ = newest(self.open_payouts(), pick)
+        pending = self.model.payouts[id_].status == "pending"
+        ways = ("approve", "reject") if pending else ("paid", "failed")
+        self.step(id_, ways[second], admin, keyed)
 
     # -- adjustments
 
@@ -297,6 +332,11 @@ class Books(RuleBasedStateMachine):
     def approve_adjustment(self, id_: UUID, admin: int, keyed: bool) -> None:
         told = self.model.approve_adjustment(id_, admin)
         self.show_adjustment(id_, self.do(self.desk.approve_adjustment(id_, admin), told, keyed))
+
+    @precondition(lambda self: self.open_adjustments())
+    @rule(pick=picks, admin=admins, keyed=st.booleans())
+    def approve_a_pending_adjustment(self, pick: int, admin: int, keyed: bool) -> None:
+        self.approve_adjustment(newest(self.open_adjustments(), pick), admin, keyed)
 
     @rule(id_=adjustments, admin=admins, keyed=st.booleans())
     def cancel_adjustment(self, id_: UUID, admin: int, keyed: bool) -> None:
@@ -364,6 +404,7 @@ class Books(RuleBasedStateMachine):
     def the_books_are_the_model(self) -> None:
         if not hasattr(self, "counts"):
             return
+        type(self).steps += 1
         numbers = {each.id: number for number, each in enumerate(self.desk.merchants)}
         with autocommit(self.engine) as connection:
             found = {
@@ -413,6 +454,16 @@ class Books(RuleBasedStateMachine):
             assert self.desk.run(act) == answer
         body: dict[str, Any] = json.loads(answer.body)
         return body
+
+    def in_status(self, status: str) -> list[UUID]:
+        return [id_ for id_, each in self.model.payments.items() if each.seen == status]
+
+    def open_payouts(self) -> list[UUID]:
+        known = self.model.payouts.items()
+        return [id_ for id_, each in known if each.status in ("pending", "approved")]
+
+    def open_adjustments(self) -> list[UUID]:
+        return [id_ for id_, each in self.model.adjustments.items() if each.status == "pending"]
 
     def owner(self, id_: UUID) -> int:
         return self.model.payments[id_].owner
@@ -478,7 +529,7 @@ def books(engine: Engine, superuser: Engine, keyring: Keyring) -> type[Books]:
 
 
 SHORT = settings(
-    max_examples=25,
+    max_examples=50,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -495,5 +546,6 @@ def test_money_moves_as_the_model_says(books: type[Books]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_money_moves_as_the_model_says_for_long(books: type[Books]) -> None:
-    long = settings(SHORT, max_examples=250, stateful_step_count=100, phases=tuple(Phase))
+    long = settings(SHORT, max_examples=280, stateful_step_count=80, phases=tuple(Phase))
     run_state_machine_as_test(books, settings=long)
+    assert books.steps >= 20_000

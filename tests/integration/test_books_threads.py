@@ -1,7 +1,8 @@
 """Eight threads move money at will; afterwards the books are right and nobody was told a lie.
 
 Each thread draws from a generator of its own, so a seed repeats what is asked, though not in
-which order the database hears it. ``BOOKS_SEED=…`` asks the same again.
+which order the database hears it. ``BOOKS_SEED=…`` asks the same again. Between their free
+steps the threads meet and fall upon one object together.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ from tests.integration.books import findings
 from tests.integration.books_acts import Act, Claim, Desk
 from tests.integration.books_model import ALONE, DIGITS, PAYOUT_STEPS, Fee
 from tests.integration.books_proof import breaches
-from tests.integration.concurrency import wait_until
+from tests.integration.concurrency import PATIENCE, wait_until
 
 THREADS = 8
 RATES = [30_000, 333_333]
 ADMINS = 3
 RECENT = 10
 """From so many of the newest objects a thread takes one: others do the same."""
+FREE = 4
+"""So many steps a thread goes alone before all of them meet."""
 
 BUSY: Final = frozenset({"idempotency_key_in_flight"})
 
@@ -64,6 +67,9 @@ SEEN: Final = {
     "again replayed",
 }
 
+Build = Callable[[], Act]
+"""Makes the same request anew: with another fresh id, as the second of two would have."""
+
 
 @dataclass
 class Shelf:
@@ -72,7 +78,9 @@ class Shelf:
     payments: list[dict[str, Any]] = field(default_factory=list)
     payouts: list[dict[str, Any]] = field(default_factory=list)
     adjustments: list[dict[str, Any]] = field(default_factory=list)
-    requests: list[tuple[str, Act, Claim, str]] = field(default_factory=list)
+    confirmed: list[dict[str, Any]] = field(default_factory=list)
+    unpaid: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[tuple[str, Build, Claim, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -86,94 +94,153 @@ class Log:
     moments: list[tuple[int, datetime, Any]] = field(default_factory=list)
 
 
+class Meeting:
+    """Where all threads wait for each other; the last one to come chooses the common aim."""
+
+    def __init__(self, shelf: Shelf, seed: str) -> None:
+        self.shelf = shelf
+        self.random = random.Random(seed)
+        self.barrier = threading.Barrier(THREADS, action=self.choose)
+        self.act, self.key = "create", ""
+        self.aim: dict[str, Any] | None = None
+
+    def choose(self) -> None:
+        shelf = self.shelf
+        self.key = str(uuid4())
+        aims: dict[str, list[Any]] = {
+            "refund": shelf.confirmed,
+            "record_late": shelf.unpaid,
+            "settle": shelf.payments,
+            "step": shelf.payouts,
+            "end_adjustment": shelf.adjustments,
+            "pay_out": shelf.confirmed,
+            "one_refund": shelf.confirmed,
+            "one_payout": shelf.confirmed,
+        }
+        known = {act: each[-3:] for act, each in aims.items() if each}
+        self.act = self.random.choice([*known]) if known else "create"
+        self.aim = self.random.choice(known[self.act]) if known else None
+
+
 class Hand:
     """One thread: asks for something, and remembers what it was told."""
 
-    def __init__(self, desk: Desk, shelf: Shelf, seed: str) -> None:
-        self.desk, self.shelf, self.log = desk, shelf, Log()
+    def __init__(self, desk: Desk, shelf: Shelf, meeting: Meeting, seed: str) -> None:
+        self.desk, self.shelf, self.meeting, self.log = desk, shelf, meeting, Log()
         self.random = random.Random(seed)
+        # What somebody had left of a currency: asked for next, it leaves nothing.
+        self.left: dict[str, int] = {}
         self.numbers = {str(each.id): number for number, each in enumerate(desk.merchants)}
-        usual = [self.create, self.confirm, self.confirm, self.cancel, self.refund, self.refund]
+        usual = [self.create, self.settle, self.settle, self.refund, self.refund]
         money_out = [self.pay_out, self.step, self.step, self.adjust, self.end_adjustment]
         rare = [self.record_late, self.again, self.sweep, self.change_terms, self.look_back]
-        self.acts: list[Callable[[], None]] = [*usual, *usual, *money_out, *money_out, *rare]
+        self.acts: list[Any] = [*usual, *usual, *money_out, *money_out, *rare]
 
     def work(self, steps: int) -> Log:
-        for _ in range(steps):
-            self.random.choice(self.acts)()
+        try:
+            for number in range(steps):
+                if number % (FREE + 1) == FREE:
+                    self.meet()
+                else:
+                    self.random.choice(self.acts)()
+        except BaseException:
+            self.meeting.barrier.abort()  # nobody shall wait for this thread
+            raise
         return self.log
 
-    # -- acts
+    def meet(self) -> None:
+        self.meeting.barrier.wait(PATIENCE)
+        act, aim = self.meeting.act, self.meeting.aim
+        if act == "one_refund":
+            self.refund(aim, 1, key=self.meeting.key)
+        elif act == "one_payout":
+            self.pay_out(aim, 1, key=self.meeting.key)
+        elif aim is None:
+            self.create()
+        else:
+            getattr(self, act)(aim)
+
+    # -- acts; without an aim each chooses its own
 
     def create(self) -> None:
         owner = self.random.randrange(len(RATES))
         currency = self.random.choice([*DIGITS])
-        amount = self.random.choice([1, 400, 900, 9_000, 15_000])
-        amount = self.random.randint(max(1, amount // 2), amount)
-        act = self.desk.create(
-            owner,
-            amount,
-            currency,
-            reference=self.random.choice([None, None, self.random.choice("abcdefgh")]),
-            admin=self.random.choice([None, 0]),
-            ttl=self.random.choice([1, 900, 900]),
+        most = self.random.choice([1, 400, 900, 9_000, 15_000])
+        amount = self.random.randint(max(1, most // 2), most)
+        reference = self.random.choice([None, None, self.random.choice("abcdefgh")])
+        admin, ttl = self.random.choice([None, 0]), self.random.choice([1, 900, 900])
+        self.ask(
+            "create",
+            lambda: self.desk.create(
+                owner, amount, currency, reference=reference, admin=admin, ttl=ttl
+            ),
         )
-        self.ask("create", act)
 
-    def confirm(self) -> None:
-        if payment := self.one_of(self.shelf.payments):
-            id_ = payment["id"]
-            self.ask("confirm", self.desk.confirm(UUID(id_), self.admin()), id_)
+    def settle(self, payment: dict[str, Any] | None = None) -> None:
+        if payment := payment or self.one_of(self.shelf.payments):
+            id_, owner, admin = payment["id"], self.numbers[payment["user_id"]], self.admin()
+            if self.random.random() < 0.7:
+                self.ask("confirm", lambda: self.desk.confirm(UUID(id_), admin), id_)
+            else:
+                self.ask("cancel", lambda: self.desk.cancel(UUID(id_), owner), id_)
 
-    def cancel(self) -> None:
-        if payment := self.one_of(self.shelf.payments):
-            owner = self.numbers[payment["user_id"]]
-            self.ask("cancel", self.desk.cancel(UUID(payment["id"]), owner), payment["id"])
+    def record_late(self, payment: dict[str, Any] | None = None) -> None:
+        if payment := payment or self.one_of(self.shelf.payments, 4 * RECENT):
+            id_, admin = payment["id"], self.admin()
+            self.ask("record_late", lambda: self.desk.record_late(UUID(id_), admin), id_)
 
-    def record_late(self) -> None:
-        if payment := self.one_of(self.shelf.payments, 4 * RECENT):
-            id_ = payment["id"]
-            self.ask("record_late", self.desk.record_late(UUID(id_), self.admin()), id_)
-
-    def refund(self) -> None:
-        if payment := self.one_of(self.shelf.payments):
+    def refund(
+        self, payment: dict[str, Any] | None = None, part: int | None = None, key: str = ""
+    ) -> None:
+        if payment := payment or self.one_of(self.shelf.payments):
             whole = minor(payment["amount"])
-            amount = self.random.choice([None, whole, max(1, whole // 2), max(1, whole // 3), 1])
-            give_back = self.random.random() < 0.5
-            owner, currency = self.numbers[payment["user_id"]], payment["currency"]
-            id_ = payment["id"]
-            act = self.desk.refund(UUID(id_), amount, currency, owner, give_back=give_back)
-            self.ask("refund", act, id_)
+            usual = [None, whole, max(1, whole // 2), max(1, whole // 3), max(1, whole // 9)]
+            amount = part or self.random.choice(usual)
+            give_back = bool(key) or self.random.random() < 0.7
+            id_, currency = payment["id"], payment["currency"]
+            owner = self.numbers[payment["user_id"]]
+            self.ask(
+                "refund",
+                lambda: self.desk.refund(UUID(id_), amount, currency, owner, give_back=give_back),
+                id_,
+                key,
+            )
 
-    def pay_out(self) -> None:
+    def pay_out(
+        self, near: dict[str, Any] | None = None, part: int | None = None, key: str = ""
+    ) -> None:
         owner, currency = self.random.randrange(len(RATES)), self.random.choice([*DIGITS])
-        amount = self.random.choice([1, 300, 3_000, 12_000, 60_000])
-        self.ask("pay_out", self.desk.pay_out(owner, amount, currency))
+        if near is not None:
+            owner, currency = self.numbers[near["user_id"]], near["currency"]
+        usual = [1, 300, 3_000, 12_000, 60_000]
+        amount = part or self.left.pop(currency, 0) or self.random.choice(usual)
+        self.ask("pay_out", lambda: self.desk.pay_out(owner, amount, currency), key=key)
 
-    def step(self) -> None:
-        if payout := self.one_of(self.shelf.payouts):
-            owner = self.numbers[payout["user_id"]]
+    def step(self, payout: dict[str, Any] | None = None) -> None:
+        if payout := payout or self.one_of(self.shelf.payouts):
+            id_, owner, admin = payout["id"], self.numbers[payout["user_id"]], self.admin()
             action = self.random.choice([*PAYOUT_STEPS, "approve"])
-            id_ = payout["id"]
-            self.ask("step", self.desk.step(UUID(id_), action, owner, self.admin()), id_)
+            self.ask("step", lambda: self.desk.step(UUID(id_), action, owner, admin), id_)
 
     def adjust(self) -> None:
         owner, currency = self.random.randrange(len(RATES)), self.random.choice([*DIGITS])
         alone = ALONE.get(currency, 2_000)
         amount = self.random.choice([1, -1]) * self.random.randint(1, alone * 3 // 2)
-        self.ask("adjust", self.desk.adjust(owner, amount, currency, self.admin()))
+        admin = self.admin()
+        self.ask("adjust", lambda: self.desk.adjust(owner, amount, currency, admin))
 
-    def end_adjustment(self) -> None:
-        if adjustment := self.one_of(self.shelf.adjustments, 4):
-            id_ = adjustment["id"]
+    def end_adjustment(self, adjustment: dict[str, Any] | None = None) -> None:
+        if adjustment := adjustment or self.one_of(self.shelf.adjustments, 4):
+            id_, admin = adjustment["id"], self.admin()
             name = "approve_adjustment" if self.random.random() < 0.7 else "cancel_adjustment"
-            self.ask(name, getattr(self.desk, name)(UUID(id_), self.admin()), id_)
+            act = getattr(self.desk, name)
+            self.ask(name, lambda: act(UUID(id_), admin), id_)
 
     def again(self) -> None:
         """Repeat a request of any thread, maybe while it is running."""
         if self.shelf.requests:
-            name, act, claim, about = self.random.choice(self.shelf.requests[-2 * RECENT :])
-            self.hear(name, self.desk.run(act, claim), claim, about)
+            name, build, claim, about = self.random.choice(self.shelf.requests[-THREADS:])
+            self.hear(name, self.desk.run(build(), claim), claim, about)
 
     # -- what no client does
 
@@ -208,19 +275,27 @@ class Hand:
     def one_of(self, known: list[dict[str, Any]], newest: int = RECENT) -> dict[str, Any] | None:
         return self.random.choice(known[-newest:]) if known else None
 
-    def ask(self, name: str, act: Act, about: str = "") -> None:
+    def ask(self, name: str, build: Build, about: str = "", key: str = "") -> None:
+        """Ask for something, every other time with a key; sometimes the answer gets lost."""
         claim = None
-        if self.random.random() < 0.5:
-            claim = IdempotencyClaim.of(f"/{name}", str(uuid4()), b"body")
-        if claim is not None or name in ("create", "refund", "pay_out", "adjust"):
-            self.shelf.requests.append((name, act, claim, about))
-        self.hear(name, self.desk.run(act, claim), claim, about)
+        if key or self.random.random() < 0.5:
+            claim = IdempotencyClaim.of(f"/{name}", key or str(uuid4()), b"body")
+            self.shelf.requests.append((name, build, claim, about))
+        elif self.random.random() < 0.3:
+            act = build()
+            self.shelf.requests.append((name, lambda: act, None, about))
+            self.hear(name, self.desk.run(act, None), None, about)
+            return
+        self.hear(name, self.desk.run(build(), claim), claim, about)
 
     def hear(self, name: str, answer: Any, claim: Claim, about: str) -> None:
         if isinstance(answer, DomainError):
             allowed = REFUSALS[name] | (BUSY if claim else set())
             assert answer.code in allowed, f"{name}: {answer!r} {answer.members}"
             self.log.seen[f"{name} {answer.code}"] += 1
+            if answer.code == "insufficient_balance":
+                members: dict[str, Any] = answer.members
+                self.left[members["currency"]] = minor(members["available"])
             for member in ("transaction_status", "payout_status", "adjustment_status"):
                 if member in answer.members:
                     self.log.statuses.add((about, answer.members[member]))
@@ -230,13 +305,19 @@ class Hand:
         self.log.answers.append((name, answer))
         if claim is not None:
             self.log.kept[claim.key].add((answer.status, answer.body))
-        body = json.loads(answer.body)
+        self.remember(name, json.loads(answer.body))
+
+    def remember(self, name: str, body: dict[str, Any]) -> None:
         if name in ("create", "record_late"):
             self.shelf.payments.append(body)
         elif name == "pay_out":
             self.shelf.payouts.append(body)
         elif name == "adjust":
             self.shelf.adjustments.append(body)
+        elif body["status"] == "confirmed":
+            self.shelf.confirmed.append(body)
+        elif body["status"] == "canceled" and name == "cancel":
+            self.shelf.unpaid.append(body)
 
 
 def minor(shown: str) -> int:
@@ -324,15 +405,16 @@ def run(engine: Engine, superuser: Engine, keyring: Keyring, steps: int) -> Coun
     desk = Desk(engine, superuser, keyring, RATES, ADMINS)
     desk.set_limit(1, "pending_count", "*", 60)
     shelf = Shelf()
-    hands = [Hand(desk, shelf, f"{seed}/{number}") for number in range(THREADS)]
-    barrier = threading.Barrier(THREADS)
-
-    def go(hand: Hand) -> Log:
-        barrier.wait()
-        return hand.work(steps)
-
+    meeting = Meeting(shelf, seed)
+    hands = [Hand(desk, shelf, meeting, f"{seed}/{number}") for number in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
-        logs = list(pool.map(go, hands))
+        going = [pool.submit(hand.work, steps) for hand in hands]
+    failures = [error for error in (each.exception() for each in going) if error is not None]
+    for failure in sorted(
+        failures, key=lambda each: isinstance(each, threading.BrokenBarrierError)
+    ):
+        raise failure
+    logs = [each.result() for each in going]
 
     for each in logs:
         for key, answers in each.kept.items():
@@ -362,7 +444,7 @@ def run(engine: Engine, superuser: Engine, keyring: Keyring, steps: int) -> Coun
 def test_eight_threads_leave_the_books_right(
     engine: Engine, superuser: Engine, keyring: Keyring
 ) -> None:
-    seen = run(engine, superuser, keyring, steps=150)
+    seen = run(engine, superuser, keyring, steps=400)
     assert set(seen) >= SEEN, f"never seen: {SEEN - set(seen)}"
 
 
