@@ -150,13 +150,13 @@ def _let_finish(connection: Connection, at: datetime) -> None:
     if not connection.scalar(_IS_PAST, {"at": at}):
         raise InvalidInput.of("at", "must be in the past")
     writers = set(connection.scalars(_WRITERS))
-    for seconds in PAUSES:
-        if not writers:
-            return
+    pauses = iter(PAUSES)
+    while writers:
+        seconds = next(pauses, None)
+        if seconds is None:
+            raise Unavailable("What was posted up to then is not settled yet.", retry_after=1)
         connection.execute(_PAUSE, {"seconds": seconds})
         writers &= set(connection.scalars(_WRITERS))
-    if writers:
-        raise Unavailable("What was posted up to then is not settled yet.", retry_after=1)
 
 
 def fold_deltas(connection: Connection, *, batch: int = 5000) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, text
 
 from standart.db import autocommit
@@ -148,6 +149,7 @@ def test_who_writes_too_long_is_not_waited_for(
     engine: Engine,
     connection: Connection,
     merchant: TestUser,
+    client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ledger_service, "PAUSES", (0.001, 0.001))
@@ -157,6 +159,10 @@ def test_who_writes_too_long_is_not_waited_for(
         with pytest.raises(Unavailable) as refused:
             at(connection, merchant, now(connection))
         assert refused.value.retry_after == 1
+        query = {"at": now(connection).isoformat()}
+        answer = client.get("/balance", query_string=query, headers=merchant.headers)
+        assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+        assert answer.headers["Retry-After"] == "1"
         # Now is another question.
         assert ledger_service.balances(connection, merchant.actor) == [("RUB", 0)]
 
