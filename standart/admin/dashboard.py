@@ -61,11 +61,8 @@ def _contents() -> dict[str, Any]:
     return contents
 
 
-def _balances(connection: Connection, viewer: Actor) -> list[queries.Sum]:
-    return [
-        queries.as_sum(minor, currency)
-        for currency, minor in ledger_service.balances(connection, viewer)
-    ]
+def _balances(connection: Connection, viewer: Actor) -> list[queries.Holding]:
+    return [queries.as_holding(held) for held in ledger_service.holdings(connection, viewer)]
 
 
 def _health(connection: Connection) -> list[dict[str, Any]]:

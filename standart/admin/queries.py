@@ -28,6 +28,7 @@ from standart.models import (
     User,
 )
 from standart.services.access import Actor
+from standart.services.ledger_service import Balance
 from standart.states import TransactionStatus
 
 # A pending transaction counts as expired from ``expires_at`` on, swept or not.
@@ -65,6 +66,24 @@ class Sum:
 def as_sum(minor: int, currency: str, count: int = 0) -> Sum:
     """Return ``minor`` units as a sum that can be shown."""
     return Sum(money.format_minor(minor, currency), currency, count)
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What is available to a merchant in one currency, and what its payouts have reserved."""
+
+    available: Sum
+    reserved: Sum
+    any_reserved: bool
+
+
+def as_holding(held: Balance) -> Holding:
+    """Return a balance as sums that can be shown."""
+    return Holding(
+        as_sum(held.available, held.currency),
+        as_sum(held.pending_payout, held.currency),
+        held.pending_payout > 0,
+    )
 
 
 @dataclass(frozen=True)
@@ -120,10 +139,14 @@ def balances_of(user: User) -> list[Sum]:
 
 @dataclass(frozen=True)
 class Posting:
-    """A journal as a page shows it: its kind, its moment, its lines as (account, signed sum)."""
+    """A journal as a page shows it; its lines are (account, signed sum).
+
+    ``reason`` is what was said to a refund.
+    """
 
     kind: str
     created_at: datetime
+    reason: str | None
     lines: list[tuple[str, Sum]]
 
 
@@ -131,8 +154,9 @@ def postings_of(session: Session, user_id: UUID, transaction_id: UUID) -> list[P
     """Return what a transaction and its refunds have posted, oldest first."""
     refunds = select(Refund.id).filter_by(user_id=user_id, transaction_id=transaction_id)
     query = (
-        select(Journal, Entry)
+        select(Journal, Refund.reason, Entry)
         .join(Entry, and_(Journal.user_id == Entry.user_id, Journal.id == Entry.journal_id))
+        .outerjoin(Refund, and_(Refund.user_id == Journal.user_id, Refund.id == Journal.refund_id))
         .where(
             Journal.user_id == user_id,
             or_(Journal.transaction_id == transaction_id, Journal.refund_id.in_(refunds)),
@@ -140,8 +164,9 @@ def postings_of(session: Session, user_id: UUID, transaction_id: UUID) -> list[P
         .order_by(Journal.created_at, Journal.id, Entry.line)
     )
     found: dict[UUID, Posting] = {}
-    for journal, entry in session.execute(query):
-        posting = found.setdefault(journal.id, Posting(journal.kind.value, journal.created_at, []))
+    for journal, reason, entry in session.execute(query):
+        fresh = Posting(journal.kind.value, journal.created_at, reason, [])
+        posting = found.setdefault(journal.id, fresh)
         posting.lines.append((entry.kind.value, as_sum(entry.amount, entry.currency)))
     return list(found.values())
 

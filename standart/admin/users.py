@@ -191,20 +191,11 @@ class Users(UserSecrets):
         return _set_active(user_id, active=True, said=gettext("The user is active again."))
 
 
-def _holdings(
-    session: Session, viewer: Actor, user_id: UUID
-) -> list[tuple[queries.Sum, queries.Sum]]:
-    """Return what is available to a user, and what payouts have reserved, by currency."""
+def _holdings(session: Session, viewer: Actor, user_id: UUID) -> list[queries.Holding]:
     held = ledger_service.holdings(
         session.connection(), viewer, user_id=user_id if viewer.is_admin else None
     )
-    return [
-        (
-            queries.as_sum(each.available, each.currency),
-            queries.as_sum(each.pending_payout, each.currency),
-        )
-        for each in held
-    ]
+    return [queries.as_holding(each) for each in held]
 
 
 def _fetch(user_id: UUID) -> User:

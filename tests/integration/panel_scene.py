@@ -110,7 +110,12 @@ def _move_money(
             connection,
             admin.digest,
             ORIGIN,
-            NewRefund(transaction_id=paid, amount=amount, refund_commission=with_commission),
+            NewRefund(
+                transaction_id=paid,
+                amount=amount,
+                refund_commission=with_commission,
+                reason="one <b>cup</b> was broken" if with_commission else None,
+            ),
         )
     payout_service.create(
         connection,

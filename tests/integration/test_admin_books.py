@@ -51,7 +51,8 @@ def words(page: str) -> str:
 
 
 def test_a_transaction_shows_its_fee_refunds_and_postings(panel: Panel, busy: BusyMerchant) -> None:
-    page = words(panel.get(f"/admin/transactions/{busy.paid}").text)
+    source = panel.get(f"/admin/transactions/{busy.paid}").text
+    page = words(source)
 
     assert (
         "Fee schedule rate 0.029, fixed part 3.00 RUB , at least 10.00 RUB , at most 5000.00 RUB"
@@ -60,6 +61,7 @@ def test_a_transaction_shows_its_fee_refunds_and_postings(panel: Panel, busy: Bu
     assert "Refunded 150.00 RUB" in page
     assert "Settlement, Nov" in page
     assert page.count("Refund, Nov") == 2
+    assert source.count("<q>one &lt;b&gt;cup&lt;/b&gt; was broken</q>") == 1
     # The share of 50.00 in the commission of 32.00 came back: 1.60.
     assert "Available to the merchant -48.40 RUB Commission -1.60 RUB Clearing 50.00 RUB" in page
 
@@ -197,6 +199,12 @@ def test_a_user_shows_what_is_reserved_its_fees_and_its_limits(
         assert shown in theirs
     assert "standart set-limit" in page
     assert "standart set-limit" not in theirs
+
+
+def test_a_merchants_dashboard_tells_what_is_reserved(app: Flask, busy: BusyMerchant) -> None:
+    page = words(logged_in(app, busy.owner).get("/admin/").text)
+
+    assert "Balance 944.60 RUB Reserved for payouts: 70.00 RUB" in page
 
 
 def test_references_can_be_made_unique_and_free_again(
