@@ -281,11 +281,15 @@ def _refunds(rows: Rows) -> Iterator[str]:
             yield f"I0 {name}: the kept total of refunds is wrong"
         if any(each.currency != payment.currency for each in refunds):
             yield f"I0 {name}: refunded in another currency"
-        # Only all of them together have one share, whatever their order was.
-        if all(each.refund_commission for each in refunds) and parts != share(
-            fee_of(payment), payment.amount, refunded
-        ):
-            yield f"I15 {name}: {parts} of the commission for {refunded}"
+        # They were written one after the other, each under the lock of the transaction.
+        before = 0
+        for each in sorted(refunds, key=lambda each: each.created_at):
+            after = before + each.amount
+            due = share(fee_of(payment), payment.amount, after)
+            due -= share(fee_of(payment), payment.amount, before)
+            if each.commission_returned != (due if each.refund_commission else 0):
+                yield f"I15 refund {each.id}: {each.commission_returned} instead of {due}"
+            before = after
 
 
 def _payouts(rows: Rows) -> Iterator[str]:
