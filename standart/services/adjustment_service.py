@@ -294,7 +294,7 @@ def _signed(connection: Connection, new: NewAdjustment) -> money.Money:
     if owner is None:
         raise InvalidInput.of("user_id", "There is no such user.")
     amount = money.parse_amount(new.amount, new.currency or owner.currency)
-    sign = 1 if new.direction is Direction.CREDIT else -1
+    sign = 1 if Direction(new.direction) is Direction.CREDIT else -1
     return money.Money(sign * amount.amount, amount.currency)
 
 
