@@ -214,6 +214,8 @@ def test_a_transaction_is_confirmed_by_keyboard_alone(
     window = visit(locale="en-GB")
     page = window.page
     page.goto("/login")
+    # The browser hands out the autofocus with its next frame, which may follow the load.
+    expect(page.get_by_label("Name")).to_be_focused()
     page.keyboard.type(admin.name)
     page.keyboard.press("Tab")
     page.keyboard.type("correct horse battery")

@@ -383,6 +383,10 @@ REFUSED = {
         [adjustment(kind="opening_balance", amount="-1")],
         "ck_adjustments_opening_not_negative",
     ),
+    "second opening balance": (
+        [adjustment(kind="opening_balance", status="posted", finished="now()")],
+        "uq_adjustments_opening",
+    ),
     "adjustment in no currency": ([adjustment(currency="rub")], "ck_adjustments_currency_code"),
     "adjustment without a reason": ([adjustment(reason="''")], "ck_adjustments_reason_length"),
     "adjustment for a long reason": (
