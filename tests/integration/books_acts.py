@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +22,7 @@ from standart.money import Money
 from standart.services import (
     adjustment_service,
     fee_service,
+    import_service,
     key_service,
     late_payment_service,
     ledger_service,
@@ -61,7 +64,10 @@ class Person:
     """A user and the key that it calls with."""
 
     id: UUID
+    name: str
     digest: KeyDigest
+    # Of the time before refunds and payouts: it reads and writes only.
+    old: KeyDigest
 
 
 def origin() -> Origin:
@@ -86,9 +92,16 @@ class Desk:
 
     def _person(self, role: Role, rate: int) -> Person:
         user = make_user(self.engine, self.keyring, role=role, rate=f"{rate / ONE:.6f}")
-        if role is Role.ADMIN:
-            return Person(user.id, user.digest)
-        return Person(user.id, digest_of(make_key(self.engine, user, *OF_MERCHANTS)))
+        digest = user.digest
+        if role is not Role.ADMIN:
+            digest = digest_of(make_key(self.engine, user, *OF_MERCHANTS))
+        return Person(user.id, user.name, digest, user.digest)
+
+    def with_old_keys(self) -> Desk:
+        """The same desk for the same people, who call with their old keys."""
+        desk = copy(self)
+        desk.merchants = [replace(each, digest=each.old) for each in self.merchants]
+        return desk
 
     def run(self, act: Act, claim: Claim = None) -> Any:
         """The answer, or the domain error; everything else is raised."""
@@ -219,6 +232,19 @@ class Desk:
         )
 
     # -- what no client does
+
+    def open_balances(self, opened: Iterable[tuple[int, str, int]]) -> Any:
+        """Import (owner, currency, amount): how many there were, or the error."""
+        lines = ["user,currency,balance"]
+        for owner, currency, amount in opened:
+            lines.append(f"{self.merchants[owner].name},{currency},{shown(amount, currency)}")
+        file = BytesIO("\n".join(lines).encode())
+
+        def post() -> int:
+            with Session(self.engine) as session, transaction(session):
+                return import_service.import_balances(session, SYSTEM, file)
+
+        return outcome(post)
 
     def expire(self, batch: int) -> int:
         with autocommit(self.engine) as connection:

@@ -135,6 +135,7 @@ class Adjustment:
     amount: int
     currency: str
     status: str
+    opening: bool = False
     consents: set[int] = field(default_factory=set)
 
 
@@ -385,6 +386,12 @@ class Model:
             self.consents += 1
         else:
             self.corrected(adjustment)
+
+    def opened(self, adjustment_id: UUID, owner: int, amount: int, currency: str) -> None:
+        opening = Adjustment(owner, amount, currency, "posted", opening=True)
+        self.adjustments[adjustment_id] = opening
+        self.post(owner, currency, available=amount, clearing=-amount)
+        self.events += 1
 
     def corrected(self, adjustment: Adjustment) -> None:
         adjustment.status = "posted"

@@ -311,6 +311,11 @@ def _payouts(rows: Rows) -> Iterator[str]:
 
 
 def _adjustments(rows: Rows) -> Iterator[str]:
+    opened = [
+        (each.user_id, each.currency) for each in rows.adjustments if each.kind != "adjustment"
+    ]
+    if len(opened) != len(set(opened)):
+        yield "I0 a merchant has two opening balances in a currency"
     journals = defaultdict(list)
     for journal in rows.journals:
         if journal.adjustment_id is not None:
@@ -322,12 +327,15 @@ def _adjustments(rows: Rows) -> Iterator[str]:
         lines = [{"available": row.amount, other: -row.amount}] if posted else []
         yield from _journals(rows, "I5", name, journals[row.id], lines)
         yield from _events(rows, name, row, ["balance.adjusted"] if posted else [])
-        yield from _audited(rows, "adjustment", row.id, 1)
+        by_hand = row.kind != "opening_balance"
+        yield from _audited(rows, "adjustment", row.id, 1, by_hand=by_hand)
 
 
-def _audited(rows: Rows, kind: str, id_: Any, least: int) -> Iterator[str]:
+def _audited(rows: Rows, kind: str, id_: Any, least: int, *, by_hand: bool = True) -> Iterator[str]:
     found = rows.actions[kind, str(id_)]
-    if len(found) < least or not all(each.actor_id and each.channel for each in found):
+    if len(found) < least or not all(
+        each.actor_name and each.channel and bool(each.actor_id) == by_hand for each in found
+    ):
         yield f"I18 {kind} {id_} has the audit rows {[each.action for each in found]}"
 
 

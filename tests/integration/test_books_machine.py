@@ -30,7 +30,7 @@ from sqlalchemy import Engine, text
 
 from standart.db import autocommit
 from standart.encryption import Keyring
-from standart.errors import DomainError
+from standart.errors import DomainError, InvalidInput
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from tests.builders import empty, row_counts
 from tests.integration.books import findings
@@ -44,6 +44,7 @@ from tests.integration.books_model import (
     Model,
     Told,
     needs_two,
+    refused,
     shown,
 )
 from tests.integration.books_proof import breaches
@@ -77,6 +78,7 @@ fees = st.builds(
 BALANCES = text("SELECT user_id, currency, kind, balance FROM account_balances WHERE balance <> 0")
 # Folding changes no balance, and a repeated act is kept under its key like the first one.
 UNTOLD = {"accounts", "balance_deltas", "idempotency_keys"}
+OPENED = text("SELECT id FROM adjustments WHERE kind = 'opening_balance'")
 UNFOLDED = text("SELECT count(*) FROM balance_deltas")
 
 
@@ -351,6 +353,21 @@ class Books(RuleBasedStateMachine):
         told = self.model.cancel_adjustment(id_)
         self.show_adjustment(id_, self.do(self.desk.cancel_adjustment(id_, admin), told, keyed))
 
+    @rule(owner=owners, currency=currencies, amount=amounts)
+    def open_a_balance(self, owner: int, currency: str, amount: int) -> None:
+        opened = {
+            (each.owner, each.currency) for each in self.model.adjustments.values() if each.opening
+        }
+        answer = self.desk.open_balances([(owner, currency, amount)])
+        if (owner, currency) in opened:
+            assert isinstance(answer, InvalidInput)
+            return
+        assert answer == 1
+        self.changed = True
+        with autocommit(self.engine) as connection:
+            (id_,) = set(connection.scalars(OPENED)) - set(self.model.adjustments)
+        self.model.opened(id_, owner, amount, currency)
+
     # -- what is none of them
 
     @rule(id_=payments)
@@ -366,7 +383,13 @@ class Books(RuleBasedStateMachine):
             stranger = 1 - self.model.payouts[payout_id].owner
             acts.append(self.desk.step(payout_id, "cancel", stranger, 0))
         for act in acts:
-            self.do(act, Told(404, "not_found", changes=False))
+            self.do(act, refused(404, "not_found"))
+        old, owner = self.desk.with_old_keys(), payment.owner
+        for scope, act in {
+            "refund": old.refund(id_, 1, payment.currency, owner),
+            "payout": old.pay_out(owner, 1, payment.currency),
+        }.items():
+            self.do(act, refused(403, "insufficient_scope", required_scope=scope))
 
     @rule(batch=st.integers(1, 9))
     def fold(self, batch: int) -> None:

@@ -26,7 +26,7 @@ from standart.encryption import Keyring
 from standart.errors import DomainError
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from tests.integration.books import findings
-from tests.integration.books_acts import Act, Claim, Desk
+from tests.integration.books_acts import Act, Claim, Desk, Person
 from tests.integration.books_model import ALONE, DIGITS, PAYOUT_STEPS, Fee
 from tests.integration.books_proof import breaches
 from tests.integration.concurrency import PATIENCE, wait_until
@@ -91,6 +91,7 @@ class Log:
     answers: list[tuple[str, Answer]] = field(default_factory=list)
     statuses: set[tuple[str, Any]] = field(default_factory=set)
     kept: dict[str, set[tuple[int, str]]] = field(default_factory=lambda: defaultdict(set))
+    opened: list[tuple[int, str, int]] = field(default_factory=list)
     moments: list[tuple[int, datetime, Any]] = field(default_factory=list)
 
 
@@ -134,6 +135,7 @@ class Hand:
         usual = [self.create, self.settle, self.settle, self.refund, self.refund]
         money_out = [self.pay_out, self.step, self.step, self.adjust, self.end_adjustment]
         rare = [self.record_late, self.again, self.sweep, self.change_terms, self.look_back]
+        rare.append(self.open_balances)
         self.acts: list[Any] = [*usual, *usual, *money_out, *money_out, *rare]
 
     def work(self, steps: int) -> Log:
@@ -259,6 +261,18 @@ class Hand:
         else:
             self.desk.set_limit(1, "pending_count", "*", self.random.choice([3, 60, 90]))
 
+    def open_balances(self) -> None:
+        """Of two that import the same at once one goes away with nothing."""
+        currency = self.random.choice([*DIGITS])
+        some = self.random.choice([[0], [1], [0, 1]])
+        wanted = [(owner, currency, self.random.randint(1, 5_000)) for owner in some]
+        answer = self.desk.open_balances(wanted)
+        if isinstance(answer, DomainError):
+            assert answer.code in ("invalid_input", "unavailable")
+            self.log.seen[f"open_balances {answer.code}"] += 1
+        else:
+            self.log.opened += wanted
+
     def look_back(self) -> None:
         owner = self.random.randrange(len(RATES))
         at, held = self.desk.look_back(owner)
@@ -331,7 +345,10 @@ def stage(status: str) -> int:
 class Truth:
     """What all answers together say of every object, and of every balance."""
 
-    def __init__(self, logs: list[Log]) -> None:
+    def __init__(self, logs: list[Log], merchants: list[Person]) -> None:
+        self.opened: Counter[tuple[str, str, str]] = Counter()
+        for owner, currency, amount in (each for log in logs for each in log.opened):
+            self.opened[str(merchants[owner].id), currency, "available"] += amount
         self.payments: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.payouts: dict[str, dict[str, Any]] = {}
@@ -379,6 +396,8 @@ class Truth:
             if body["status"] == "posted":
                 sign = 1 if body["direction"] == "credit" else -1
                 add(body, "available", sign * minor(body["amount"]))
+        for account, amount in self.opened.items():
+            held[account] += amount
         return {account: balance for account, balance in held.items() if balance}
 
 
@@ -426,7 +445,7 @@ def run(engine: Engine, superuser: Engine, keyring: Keyring, steps: int) -> Coun
     assert findings(engine) == []
     assert breaches(engine) == []
 
-    truth = Truth(logs)
+    truth = Truth(logs, desk.merchants)
     assert truth.lies == []
     with engine.connect() as connection:
         found = {(u, c, k): balance for u, c, k, balance in connection.execute(BALANCES)}
