@@ -10,8 +10,10 @@ from standart.models.kinds import (
     AdjustmentKind,
     ApprovalOf,
     DeliveryState,
+    DisabledReason,
     JournalKind,
     LimitKind,
+    ReplayScope,
     Role,
     Scope,
 )
@@ -20,9 +22,19 @@ from standart.models.movements import Adjustment, Approval, Payout
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
 from standart.models.users import ApiKey, FeeSchedule, Limit, LoginFailure, PanelSession, User
-from standart.models.webhooks import Attempt, Delivery, Event
+from standart.models.webhooks import (
+    ENDINGS,
+    Attempt,
+    Delivery,
+    Event,
+    EventClock,
+    WebhookEndpoint,
+    WebhookLane,
+    WebhookReplay,
+)
 
 __all__ = [
+    "ENDINGS",
     "MAX_AMOUNT",
     "Account",
     "AccountBalance",
@@ -37,8 +49,10 @@ __all__ = [
     "BalanceDelta",
     "Delivery",
     "DeliveryState",
+    "DisabledReason",
     "Entry",
     "Event",
+    "EventClock",
     "FeeSchedule",
     "Heartbeat",
     "IdempotencyKey",
@@ -52,8 +66,12 @@ __all__ = [
     "Payout",
     "Refund",
     "RefundTotal",
+    "ReplayScope",
     "Role",
     "Scope",
     "Transaction",
     "User",
+    "WebhookEndpoint",
+    "WebhookLane",
+    "WebhookReplay",
 ]

@@ -60,6 +60,21 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class DisabledReason(StrEnum):
+    """Why an endpoint is not called: its owner's wish, an answer 410, or failing for days."""
+
+    OWNER = "owner"
+    GONE = "gone"
+    FAILING = "failing"
+
+
+class ReplayScope(StrEnum):
+    """Which deliveries of a span of time are sent anew."""
+
+    DEAD = "dead"
+    ALL = "all"
+
+
 class AdjustmentKind(StrEnum):
     """A correction by an admin, or what a merchant brought along from another system."""
 

@@ -26,6 +26,7 @@ from standart.db import Base, UtcDateTime, text_enum
 from standart.models.columns import CURRENCY_CODE, written_at
 from standart.models.kinds import MAX_AMOUNT, LimitKind, Role
 from standart.models.ledger import AccountBalance
+from standart.models.webhooks import WebhookEndpoint
 
 
 class User(Base):
@@ -46,12 +47,6 @@ class User(Base):
     password_hash: Mapped[str | None] = mapped_column(Text)
     commission_rate: Mapped[Decimal] = mapped_column(Numeric(7, 6), server_default=text("0"))
     currency: Mapped[str] = mapped_column(Text)
-    webhook_url: Mapped[str | None] = mapped_column(Text)
-    # A receiver that answers 410 is not called again until its URL is saved anew.
-    webhook_stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    webhook_secret: Mapped[bytes] = mapped_column(LargeBinary)
-    previous_webhook_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
-    previous_secret_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Whether a reference may name one transaction only; see ``transactions``.
     unique_reference: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = written_at()
@@ -63,6 +58,20 @@ class User(Base):
         " AccountBalance.kind == 'available')",
         order_by="AccountBalance.currency",
     )
+    # The plain field "webhook URL" is the URL of this one, which every user has.
+    endpoint: Mapped[WebhookEndpoint] = relationship(
+        WebhookEndpoint,
+        primaryjoin="and_(User.id == foreign(WebhookEndpoint.user_id),"
+        " WebhookEndpoint.id == WebhookEndpoint.user_id)",
+        uselist=False,
+        lazy="selectin",
+        passive_deletes="all",
+    )
+
+    @property
+    def webhook_url(self) -> str | None:
+        """The URL of the default endpoint; None where there is no receiver."""
+        return self.endpoint.url
 
 
 class ApiKey(Base):
