@@ -194,6 +194,12 @@ WEBHOOK_ATTEMPTS = Counter(
     ("outcome",),
     registry=REGISTRY,
 )
+WEBHOOK_LATENCY = Histogram(
+    "standart_webhook_latency_seconds",
+    "Seconds from the commit of an event to the receiver's 2xx at the first attempt.",
+    registry=REGISTRY,
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 15, 60),
+)
 
 
 class GaugeReader(Collector):

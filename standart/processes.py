@@ -111,10 +111,8 @@ def deliver() -> None:
     from standart import tasks
 
     with _one_line_errors():
-        total = 0
         with tasks.worker_app(_settings()).app_context():
-            while sent := tasks.deliver_batch():
-                total += sent
+            total = tasks.deliver_now()
         click.echo(f"tried {total}")
 
 
@@ -220,10 +218,12 @@ def _stop_in_our_words(**about: object) -> None:
 
     As theirs, the first signal lets running tasks end; repeating it changes nothing.
     """
+    from celery import signals
     from celery.worker import state
 
     def stop(number: int, frame: object) -> None:
         state.should_stop = 0  # type: ignore[assignment]  # None or an exit code, says Celery
+        signals.worker_shutting_down.send(sender=None)
         log.info("stopping; running tasks may end")
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import celery
 from celery import shared_task
-from celery.signals import worker_ready
+from celery.signals import worker_ready, worker_shutting_down
 from flask import Flask
 from sqlalchemy import Connection
 
+from standart import delivery
 from standart.config import Settings
-from standart.db import autocommit
+from standart.delivery import Deliverer, deliverer
 from standart.extensions import (
-    engine,
     in_transaction,
     init_database,
-    keyring,
     make_celery,
     nudge,
     on_connection,
     settings_of,
 )
 from standart.extensions import settings as current_settings
-from standart.observability import WEBHOOK_ATTEMPTS
 from standart.services import (
     heartbeat_service,
     idempotency_service,
@@ -38,16 +37,11 @@ from standart.services import (
     session_service,
     transaction_service,
     user_service,
-    webhook_service,
 )
-from standart.services.webhook_service import AttemptResult, ClaimedDelivery
-from standart.webhooks import sender
-from standart.webhooks.addresses import UrlRules
 
 log = logging.getLogger(__name__)
 
 EXPIRY_BATCH = 500
-DELIVERY_BATCH = 50
 PURGE_BATCH = 1000
 FOLD_BATCH = 5000
 
@@ -56,13 +50,8 @@ FOLD_SECONDS = 10
 PURGE_SECONDS = 600
 NUDGE_SECONDS = 0.05
 
-# How many threads of a worker may wait for receivers at the same time: one fewer than it has by
-# default, so that receivers that hang leave one for what only needs the database.
-DELIVERERS = 3
-_delivering = threading.BoundedSemaphore(DELIVERERS)
-
-# A long pile is worked off in several tasks: each ends before the broker takes it for lost.
-ROUNDS_PER_TASK = 4
+# Those of this process; a signal of Celery comes without an app.
+_deliverers: weakref.WeakSet[Deliverer] = weakref.WeakSet()
 
 
 @shared_task(name="standart.expire")
@@ -81,95 +70,23 @@ def expire() -> int:
 
 @shared_task(name="standart.deliver")
 def deliver() -> int:
-    """Send due webhooks for some rounds, then pass the rest on; return how many were tried.
+    """Send due webhooks until none is left, or pass the rest on; return how many were tried.
 
-    Does nothing where enough threads are at it: they go on until nothing is due.
+    Where another thread of this process is at it, that one is told that there is more.
     """
-    if not _delivering.acquire(blocking=False):
-        return 0
-    try:
-        tried, more = _deliver_rounds()
-    finally:
-        _delivering.release()
+    tried, more = deliverer().run()
     if more:
         nudge()
-    on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
     return tried
 
 
-def _deliver_rounds() -> tuple[int, bool]:
-    """Send some batches; return how many webhooks that were, and whether more may be due."""
-    tried = 0
-    for _ in range(ROUNDS_PER_TASK):
-        sent = deliver_batch()
-        tried += sent
-        if sent == 0:
-            return tried, False
-    return tried, True
-
-
-def deliver_batch(batch: int = DELIVERY_BATCH) -> int:
-    """Claim, send, record: no connection is held while the network is slow."""
-    ring = keyring()
-    with autocommit(engine()) as connection:
-        claimed = webhook_service.claim_due(connection, ring, batch=batch)
-    if not claimed:
-        return 0
-    ready = [each for each in claimed if not each.problem]
-    attempts = sender.send_all(
-        [sender.Delivery(url=each.url, headers=each.headers(), body=each.body) for each in ready],
-        url_rules(),
-    )
-    results = [(each, _unsigned(each)) for each in claimed if each.problem]
-    results += [
-        (delivery, _result(attempt)) for delivery, attempt in zip(ready, attempts, strict=True)
-    ]
-    _record(results)
-    return len(claimed)
-
-
-def _unsigned(delivery: ClaimedDelivery) -> AttemptResult:
-    """Return the failure of a delivery that cannot be signed; it is tried again as any other.
-
-    The operator reads the reason in the log; the merchant, who sees the attempt, only the fact.
-    """
-    log.error("webhooks of user %s cannot be signed: %s", delivery.user_id, delivery.problem)
-    return AttemptResult(
-        outcome="unsigned",
-        status_code=None,
-        excerpt="",
-        error="the message could not be signed; the operator's log says why",
-        duration_ms=0,
-    )
-
-
-def _result(attempt: sender.Attempt) -> AttemptResult:
-    return AttemptResult(
-        outcome=attempt.outcome,
-        status_code=attempt.status_code,
-        excerpt=attempt.excerpt,
-        error=attempt.error,
-        duration_ms=attempt.duration_ms,
-        retry_after=attempt.retry_after,
-    )
-
-
-def _record(results: list[tuple[ClaimedDelivery, AttemptResult]]) -> None:
-    for _, result in results:
-        WEBHOOK_ATTEMPTS.labels(result.outcome).inc()
-    schedule = current_settings().webhook_retry_schedule
-    on_connection(
-        lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)
-    )
-
-
-def url_rules() -> UrlRules:
-    """Return where webhooks may go, by the settings of the current app."""
-    configured = current_settings()
-    return UrlRules(
-        allowed_networks=configured.webhook_allowed_networks,
-        allow_http=configured.webhook_allow_http,
-    )
+def deliver_now() -> int:
+    """Send what is due by hand, all of it; return how many were tried."""
+    total, more = 0, True
+    while more:
+        tried, more = deliverer().run(linger=0)
+        total += tried
+    return total
 
 
 @shared_task(name="standart.fold")
@@ -259,6 +176,7 @@ def init_app(app: Flask) -> None:
     queue: celery.Celery = app.extensions["celery"]
     queue.conf.beat_schedule = schedule(settings_of(app).expiry_sweep_seconds)
     app.extensions["standart.nudge"] = Nudge(queue)
+    _deliverers.add(delivery.init_app(app))
 
 
 @worker_ready.connect
@@ -266,6 +184,13 @@ def sweep_at_start(**_: object) -> None:
     """Look for what became due while no worker ran, instead of waiting for beat's first round."""
     expire.delay()
     deliver.delay()
+
+
+@worker_shutting_down.connect
+def stop_delivering(**_: object) -> None:
+    """Claim nothing more when the worker is told to end: it waits for what is under way."""
+    for each in _deliverers:
+        each.stop()
 
 
 def worker_app(settings: Settings | None = None) -> Flask:

@@ -32,11 +32,11 @@ from standart.models import ApprovalOf
 from standart.services import (
     approval_service,
     audit_service,
+    event_list,
     note_service,
     transaction_list,
     transaction_service,
     user_service,
-    webhook_service,
 )
 from standart.services.access import Actor
 from standart.services.note_service import NewNote
@@ -229,7 +229,7 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
 
     def read(session: Session) -> dict[str, Any]:
         connection = session.connection()
-        events = webhook_service.list_events(connection, viewer, transaction_id=transaction_id)
+        events = event_list.list_events(connection, viewer, transaction_id=transaction_id)
         notes = note_service.list_notes(connection, viewer, transaction_id, limit=_SHOWN_NOTES)
         shown = {
             "found": {**found, "user_name": queries.names_of(session, [user_id])[str(user_id)]},

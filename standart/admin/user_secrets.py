@@ -14,7 +14,7 @@ from standart.admin.language import gettext
 from standart.errors import DomainError, NotFound
 from standart.extensions import in_transaction, keyring
 from standart.models import Scope
-from standart.services import audit_service, key_service, user_service
+from standart.services import audit_service, endpoint_service, key_service
 
 
 class UserSecrets(PanelView):
@@ -81,7 +81,7 @@ class UserSecrets(PanelView):
         def work(session: Session) -> tuple[str, str]:
             user = get_user(session, user_id)
             audit_service.record(session, actor(), "user.webhook_secret_shown", "user", user_id)
-            return user.name, user_service.webhook_secret(keyring(), user)
+            return user.name, endpoint_service.secret_of(keyring(), user.endpoint)
 
         name, secret = in_transaction(work)
         heading = gettext("Webhook secret of %(name)s", name=name)
@@ -107,7 +107,7 @@ class UserSecrets(PanelView):
 
         def work(session: Session) -> tuple[str, str]:
             user = get_user(session, user_id)
-            secret = user_service.rotate_webhook_secret(session, actor(), keyring(), user)
+            secret = endpoint_service.rotate_secret(session, actor(), keyring(), user.endpoint)
             return user.name, secret
 
         name, secret = in_transaction(work)

@@ -14,7 +14,7 @@ from standart.admin import listing, messages, queries
 from standart.admin.base import EVERYBODY, Page, PanelView, actor, page, query_text
 from standart.admin.language import gettext
 from standart.extensions import in_transaction
-from standart.services import user_service, webhook_service
+from standart.services import event_list, user_service
 
 
 class Webhooks(PanelView):
@@ -31,7 +31,7 @@ class Webhooks(PanelView):
         viewer = actor()
 
         def read(session: Session) -> dict[str, Any]:
-            body = webhook_service.get_event(session.connection(), viewer, event_id)
+            body = event_list.get_event(session.connection(), viewer, event_id)
             event = msgspec.json.decode(body)
             user_id = UUID(event["user_id"])
             attempts = queries.attempts_of(session, user_id, event_id)
@@ -64,7 +64,7 @@ def _list(session: Session) -> dict[str, Any]:
     rows = []
     # An unknown name and what is no id are in force too: they match nothing.
     if (user or not name) and (transaction_id or not wanted):
-        rows = webhook_service.list_events(
+        rows = event_list.list_events(
             session.connection(),
             viewer,
             user_id=user.id if user else None,

@@ -11,7 +11,7 @@ from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
 from standart.api.restful import Resource
 from standart.extensions import on_connection, settings
-from standart.services import key_service, webhook_service
+from standart.services import event_list, key_service
 
 
 class ListEvents(Resource):
@@ -30,7 +30,7 @@ class ListEvents(Resource):
         def work(connection: Connection) -> Response:
             actor = key_service.authenticate(connection, digest, origin)
             sealer = Sealer(secret, "events", actor, asked)
-            rows = webhook_service.list_events(
+            rows = event_list.list_events(
                 connection,
                 actor,
                 user_id=user_id,
@@ -54,7 +54,7 @@ class OneEvent(Resource):
         query.refuse()
         wanted = uuid_of(event_id)
         text = on_connection(
-            lambda connection: webhook_service.get_event(
+            lambda connection: event_list.get_event(
                 connection, key_service.authenticate(connection, digest, origin), wanted
             )
         )

@@ -11,7 +11,7 @@ from standart.cli.base import OPERATOR, Failure, ServiceCommand, database
 from standart.config import Settings, describe, unknown_variables
 from standart.db import autocommit
 from standart.embedded.preparation import migrate as bring_up_to_date
-from standart.services import transaction_service, verify_service, webhook_service
+from standart.services import replay_service, transaction_service, verify_service
 
 EXPIRY_BATCH = 500
 
@@ -41,7 +41,7 @@ def expire() -> None:
 def replay(event_id: UUID) -> None:
     """Send an event's webhook once more, with the same id and body."""
     with database(require_secrets=False) as base, base.transaction() as session:
-        webhook_service.replay(session, OPERATOR, event_id)
+        replay_service.replay(session, OPERATOR, event_id)
     click.echo("due now")
 
 

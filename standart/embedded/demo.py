@@ -13,7 +13,7 @@ from standart import money
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.models import Role, Transaction, User
-from standart.services import key_service, transaction_service, user_service
+from standart.services import endpoint_service, key_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, Origin, operator
 from standart.services.key_service import KeyDigest
 from standart.services.transaction_service import NewTransaction
@@ -42,7 +42,7 @@ def add_examples(engine: Engine, keyring: Keyring, merchant: str, webhook_url: s
             raise LookupError(merchant)
         if user.webhook_url != webhook_url:
             user_service.update_user(session, SYSTEM, user, webhook_url=webhook_url)
-        secret = user_service.webhook_secret(keyring, user)
+        secret = endpoint_service.secret_of(keyring, user.endpoint)
         used = session.scalar(select(Transaction.id).where(Transaction.user_id == user.id).limit(1))
         if used is not None:
             return secret

@@ -1,4 +1,4 @@
-"""Events, the outbox of all changes; endpoints, the receivers; and the way from one to the other."""
+"""Events, the outbox of all changes; endpoints, their receivers; the way between the two."""
 
 from __future__ import annotations
 
@@ -59,13 +59,15 @@ class WebhookEndpoint(Base):
     id: Mapped[UUID] = mapped_column()
     url: Mapped[str | None] = mapped_column(Text)
     event_types: Mapped[list[str]] = mapped_column(
-        ARRAY(Text), server_default=text("'{%s}'" % ",".join(ENDINGS))
+        ARRAY(Text), server_default=text(f"'{{{','.join(ENDINGS)}}}'")
     )
     description: Mapped[str | None] = mapped_column(Text)
     ordered: Mapped[bool] = mapped_column(server_default=text("false"))
     # Attempts a second at most; None means as many as the receiver bears.
     rate_limit: Mapped[int | None] = mapped_column()
     headers: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # The names of them, for people: only the values may be secret.
+    header_names: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     secret: Mapped[bytes] = mapped_column(LargeBinary)
     previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     previous_secret_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -55,7 +55,7 @@ def act(
                 raise
             row = None
         if row is not None:
-            return Answer(status, row[0])
+            return Answer(status, row[0], told=any(row[1:]))
         answer = explain()
         if answer is not None and _kept(connection, caller, claim, answer):
             return answer

@@ -20,11 +20,15 @@ from standart.services.transaction_sql import IDEMPOTENCY_LOCK, KEPT_FOR
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an act answers: HTTP status and JSON body; ``replayed`` if it is a kept one."""
+    """What an act answers: HTTP status and JSON body; ``replayed`` if it is a kept one.
+
+    ``told`` says, for acts that tell not always, that a webhook waits to be sent.
+    """
 
     status: int
     body: str
     replayed: bool = False
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ _RECORD = text(
             j.currency, {unit("j.currency")} AS unit, 'confirmed' AS status, j.reference,
             j.description, j.metadata, CAST(NULL AS text) AS reason, j.at AS created_at,
             j.at + (j.expires_at - j.created_at) AS expires_at, j.at AS finished_at,
-            CAST(:event_id AS uuid) AS event_id, CAST(:delivery_id AS uuid) AS delivery_id,
+            CAST(:event_id AS uuid) AS event_id,
             j.fee_schedule_id, j.fee_fixed, j.fee_minimum, j.fee_maximum, j.id AS late_for,
             0 AS refunded, (SELECT count(*) FROM approvals a WHERE a.user_id = j.user_id
                 AND a.object_type = 'late_payment' AND a.object_id = j.id) AS approvals
@@ -146,7 +146,6 @@ def _ended(connection: Connection, actor: Actor, transaction_id: UUID) -> Row[An
         sweep = {
             "id": row.id,
             "event_ids": [new_id()],
-            "delivery_ids": [new_id()],
             "channel": actor.origin.channel,
             "request_id": actor.origin.request_id,
             "ip": actor.origin.ip,
@@ -183,7 +182,6 @@ def _record(connection: Connection, actor: Actor, old: Row[Any], late_id: UUID) 
         "id": late_id,
         "journal_id": new_id(),
         "event_id": new_id(),
-        "delivery_id": new_id(),
     }
     body = str(connection.execute(_RECORD, made).scalar_one())
     audit_service.record(

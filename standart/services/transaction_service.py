@@ -69,6 +69,7 @@ def create(
 ) -> Answer:
     """Create a pending transaction that expires ``ttl_seconds`` after the database's now.
 
+    Tells of it (``Answer.told``) only where an endpoint asks for ``transaction.created``.
     Answers 201; 200 when the client's own ``id`` repeats an earlier request of the same
     content; a kept answer when ``claim`` was already answered.
 
@@ -92,6 +93,7 @@ def create(
         "description": new.description,
         "metadata": msgspec.json.encode(new.metadata).decode(),
         "ttl": ttl_seconds,
+        "event_id": new_id(),
     }
 
     def explain() -> Answer | None:
@@ -224,14 +226,12 @@ def expire_overdue(connection: Connection, *, batch: int = 500) -> int:
 
     Overdue is decided by the database's clock alone.
     """
-    ids = [new_id() for _ in range(2 * batch)]
     return int(
         connection.execute(
             sql.EXPIRE,
             {
                 "batch": batch,
-                "event_ids": ids[:batch],
-                "delivery_ids": ids[batch:],
+                "event_ids": [new_id() for _ in range(batch)],
                 "channel": "sweep",
                 "request_id": None,
                 "ip": None,
@@ -328,7 +328,6 @@ def _settle(
         "status": target_of(TransactionStatus.PENDING, action).value,
         "reason": reason,
         "event_id": new_id(),
-        "delivery_id": new_id(),
         "channel": origin.channel,
         "request_id": origin.request_id,
         "ip": origin.ip,

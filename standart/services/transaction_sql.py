@@ -14,6 +14,7 @@ from sqlalchemy import TextClause, text
 from standart.db import HotStatement
 from standart.models import MAX_AMOUNT
 from standart.services import fee_sql
+from standart.services.outbox import DELIVER, subscribed
 from standart.services.wire import CLOCK, VISIBLE, event_json, transaction_json, unit
 
 KEPT_FOR = "interval '24 hours'"
@@ -109,8 +110,19 @@ def _create(keyed: bool, free: bool) -> HotStatement:
             b.fee_schedule_id, b.fee_fixed, b.fee_minimum, b.fee_maximum, b.unique_reference
         FROM born b{", claim" if keyed else ""}
         RETURNING 1
-    )
-    SELECT b.body::text AS body FROM born b, made
+    ),
+    event AS (
+        INSERT INTO events (user_id, id, transaction_id, type, sequence, payload, created_at)
+        SELECT b.user_id, CAST(:event_id AS uuid), b.id, 'transaction.created', 1,
+            {event_json("b", "1", "created_at")}, b.created_at
+        FROM born b, made
+        WHERE EXISTS (
+            SELECT FROM webhook_endpoints w
+            WHERE w.user_id = b.user_id AND {subscribed("'transaction.created'")})
+        RETURNING user_id, id, type
+    ),
+    {DELIVER}
+    SELECT b.body::text AS body, EXISTS (SELECT FROM delivery) AS told FROM born b, made
     """
     )
 
@@ -120,22 +132,17 @@ CREATE_WITHIN_LIMITS = {keyed: _create(keyed, free=False) for keyed in (False, T
 
 # What every ending writes besides the status, from the rows named ``ended`` and those of
 # them that were ``settled``. Ids come from the caller: one of each for each row.
+# A late payment is confirmed from the start, so that is its first change.
+_ENDING = "CASE WHEN e.late_for IS NULL THEN 2 ELSE 1 END"
 TELL = f"""
     event AS (
-        INSERT INTO events (user_id, id, transaction_id, type, payload, created_at)
-        SELECT e.user_id, e.event_id, e.id, 'transaction.' || e.status, {event_json("e")},
-            clock_timestamp()
+        INSERT INTO events (user_id, id, transaction_id, type, sequence, payload, created_at)
+        SELECT e.user_id, e.event_id, e.id, 'transaction.' || e.status, {_ENDING},
+            {event_json("e", _ENDING)}, clock_timestamp()
         FROM ended e JOIN settled USING (user_id, id)
-        RETURNING user_id, id, transaction_id
+        RETURNING user_id, id, type
     ),
-    delivery AS (
-        INSERT INTO deliveries (user_id, id, event_id)
-        SELECT v.user_id, e.delivery_id, v.id
-        FROM event v
-        JOIN ended e ON e.user_id = v.user_id AND e.id = v.transaction_id
-        JOIN users u ON u.id = v.user_id
-        WHERE u.webhook_url IS NOT NULL AND u.webhook_stopped_at IS NULL
-    )"""
+    {DELIVER}"""
 
 # Who ended what was pending.
 _AUDIT = """
@@ -202,7 +209,7 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
             {unit("j.currency")} AS unit, CAST(:status AS text) AS status, j.reference,
             j.description, j.metadata, CAST(:reason AS text) AS reason, j.created_at,
             j.expires_at, j.at AS finished_at, j.actor_id, j.actor_name,
-            CAST(:event_id AS uuid) AS event_id, CAST(:delivery_id AS uuid) AS delivery_id,
+            CAST(:event_id AS uuid) AS event_id,
             j.fee_schedule_id, j.fee_fixed, j.fee_minimum, j.fee_maximum, j.late_for,
             0 AS refunded, {approvals if posting else "0"} AS approvals
         FROM judged j WHERE j.at < j.expires_at {f"AND {alone}" if posting else ""}
@@ -246,11 +253,10 @@ def _expire(which: str) -> TextClause:
             {unit("d.currency")} AS unit, 'expired' AS status, d.reference, d.description,
             d.metadata, d.reason, d.created_at, d.expires_at, d.expires_at AS finished_at,
             CAST(NULL AS uuid) AS actor_id, 'system' AS actor_name,
-            ids.event_id, ids.delivery_id, d.fee_schedule_id, d.fee_fixed, d.fee_minimum,
+            ids.event_id, d.fee_schedule_id, d.fee_fixed, d.fee_minimum,
             d.fee_maximum, d.late_for, 0 AS refunded, 0 AS approvals
         FROM numbered d
-        JOIN unnest(CAST(:event_ids AS uuid[]), CAST(:delivery_ids AS uuid[]))
-            WITH ORDINALITY AS ids (event_id, delivery_id, n) USING (n)
+        JOIN unnest(CAST(:event_ids AS uuid[])) WITH ORDINALITY AS ids (event_id, n) USING (n)
     ),
     ended AS MATERIALIZED (SELECT b.*, {transaction_json("b")} AS body FROM bare b),
     settled AS (

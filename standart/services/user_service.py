@@ -41,14 +41,13 @@ from standart.models import (
     Role,
     Transaction,
     User,
+    WebhookEndpoint,
 )
-from standart.services import audit_service
+from standart.services import audit_service, endpoint_service
 from standart.services.access import Actor
-from standart.webhooks import signing
 
 MINIMUM_PASSWORD: Final = 12
 MAXIMUM_PASSWORD: Final = 1024
-SECRET_OVERLAP: Final = timedelta(hours=24)
 
 # PCI DSS 8.3.4: at most ten tries, then at least half an hour.
 FAILURES_PER_NAME: Final = 10
@@ -93,7 +92,6 @@ def create_user(
         InvalidInput: name, currency or password is not acceptable.
     """
     money.digits_of(currency)
-    secret = signing.new_secret()
     user_id = new_id()
     user = User(
         id=user_id,
@@ -102,13 +100,12 @@ def create_user(
         active=True,
         commission_rate=commission_rate,
         currency=currency,
-        webhook_url=webhook_url,
-        webhook_secret=keyring.encrypt(secret.encode(), _context(user_id)),
         password_hash=None if password is None else hash_password(password),
         unique_reference=False,
     )
     session.add(user)
     _flush_name(session)
+    secret = endpoint_service.add_default(session, keyring, user, webhook_url)
     audit_service.record(session, actor, "user.created", "user", user.id, after=describe(user))
     return user, secret
 
@@ -149,8 +146,7 @@ def update_user(
     if not isinstance(commission_rate, _Unset):
         user.commission_rate = commission_rate
     if not isinstance(webhook_url, _Unset):
-        user.webhook_url = webhook_url
-        user.webhook_stopped_at = None
+        endpoint_service.set_default_url(user, webhook_url)
     if not isinstance(unique_reference, _Unset):
         user.unique_reference = unique_reference
     ends_sessions = False
@@ -188,7 +184,7 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         raise UserHasHistory
     _keep_an_admin(session, user)
     before = describe(user)
-    for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit):
+    for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit, WebhookEndpoint):
         session.execute(delete(table).where(table.user_id == user.id))
     session.delete(user)
     try:
@@ -221,30 +217,6 @@ def find_user(session: Session, name: str) -> User | None:
 def list_users(session: Session) -> list[User]:
     """Return all users by name."""
     return list(session.scalars(select(User).order_by(func.lower(User.name))))
-
-
-def webhook_secret(keyring: Keyring, user: User) -> str:
-    """Return the user's webhook secret in plain text."""
-    return keyring.decrypt(user.webhook_secret, _context(user.id)).decode()
-
-
-def webhook_secrets(
-    keyring: Keyring, user_id: UUID, current: bytes, previous: bytes | None
-) -> list[str]:
-    """Unseal the secrets that sign: the present one, and the former while both are valid."""
-    sealed = [current] if previous is None else [current, previous]
-    return [keyring.decrypt(box, _context(user_id)).decode() for box in sealed]
-
-
-def rotate_webhook_secret(session: Session, actor: Actor, keyring: Keyring, user: User) -> str:
-    """Give the user a new webhook secret; for 24 h both sign. Returns the plain text."""
-    secret = signing.new_secret()
-    user.previous_webhook_secret = user.webhook_secret
-    user.previous_secret_until = now() + SECRET_OVERLAP
-    user.webhook_secret = keyring.encrypt(secret.encode(), _context(user.id))
-    session.flush()
-    audit_service.record(session, actor, "user.webhook_secret_rotated", "user", user.id)
-    return secret
 
 
 def hash_password(password: str) -> str:
@@ -311,10 +283,6 @@ def describe(user: User) -> dict[str, Any]:
         "webhook_url": user.webhook_url,
         "unique_reference": user.unique_reference,
     }
-
-
-def _context(user_id: UUID) -> bytes:
-    return b"webhook_secret:" + user_id.bytes
 
 
 def _valid_name(name: str) -> str:

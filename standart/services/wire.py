@@ -75,18 +75,22 @@ def _fee_schedule_json(row: str) -> str:
         ) AS f WHERE {row}.fee_schedule_id IS NOT NULL)"""
 
 
-def event_json(row: str) -> str:
-    """SQL: the body of the webhook that tells how ``row`` ended, as text.
+def event_json(row: str, sequence: str, moment: str = "finished_at") -> str:
+    """SQL: the body of the webhook that tells what became of ``row``, as text.
 
-    ``row`` must have ``status``, ``finished_at``, ``id`` and its wire form as ``body``.
-    ``id`` and ``status`` are the transaction's, on top as well, since a simple receiver
-    reads just these.
+    ``row`` must have ``status``, ``id``, the ``moment`` of the change and its wire form as
+    ``body``. ``id`` and ``status`` are the transaction's, on top as well, since a simple receiver
+    reads just these. ``sequence`` is the number of the change, from 1: the creation.
     """
     return f"""(SELECT row_to_json(e)::text FROM (SELECT
-        'transaction.' || {row}.status AS type,
-        {rfc3339(f"{row}.finished_at")} AS "timestamp",
-        {row}.id, {row}.status, {row}.body AS data
+        'transaction.' || {_EVENT_OF.format(row=row)} AS type,
+        {rfc3339(f"{row}.{moment}")} AS "timestamp",
+        {row}.id, {row}.status, {sequence} AS sequence, {row}.body AS data
     ) AS e)"""
+
+
+# A transaction's event is named for the status it came to; a pending one was just created.
+_EVENT_OF = "CASE {row}.status WHEN 'pending' THEN 'created' ELSE {row}.status END"
 
 
 _OVERDUE = "t.status = 'pending' AND t.expires_at <= clock.now"

@@ -70,6 +70,30 @@ class Attempt:
     retry_after: int | None
     duration_ms: int
     error: str
+    timing: Timing = field(default_factory=lambda: Timing())
+    response_headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    dns_ms: int | None = None
+    connect_ms: int | None = None
+    tls_ms: int | None = None
+    first_byte_ms: int | None = None
+
+
+class Sender:
+    def __init__(self, rules: UrlRules, *, deadline: float = DEADLINE) -> None:
+        self._batch = _Batch(rules, deadline, system_addresses, verified_tls())
+
+    async def __aenter__(self) -> Sender:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+    async def send(self, delivery: Delivery) -> Attempt:
+        return await self._batch._attempt(delivery)
 
 
 @dataclass(slots=True)

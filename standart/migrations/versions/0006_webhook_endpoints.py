@@ -102,6 +102,9 @@ def _create_tables() -> None:
         sa.Column("ordered", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("rate_limit", sa.Integer(), nullable=True),
         sa.Column("headers", sa.LargeBinary(), nullable=True),
+        sa.Column(
+            "header_names", sa.ARRAY(sa.Text()), server_default=sa.text("'{}'"), nullable=False
+        ),
         sa.Column("secret", sa.LargeBinary(), nullable=False),
         sa.Column("previous_secret", sa.LargeBinary(), nullable=True),
         sa.Column("previous_secret_until", sa.DateTime(timezone=True), nullable=True),

@@ -1,0 +1,214 @@
+"""The delivery engine of one process: the window of attempts, bound to database and settings.
+
+Claiming happens in one thread at a time, however many tasks ask for it: the others wake it.
+It ends after a while, so that no task runs for ever; the next one then claims while the last
+attempts of the former are still under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar, cast
+
+from flask import Flask, current_app
+
+from standart.db import autocommit
+from standart.extensions import engine, keyring, on_connection, settings
+from standart.observability import WEBHOOK_ATTEMPTS, WEBHOOK_LATENCY
+from standart.services import heartbeat_service, webhook_service
+from standart.services.webhook_service import AttemptResult, ClaimedDelivery
+from standart.webhooks import sender
+from standart.webhooks.addresses import UrlRules
+from standart.webhooks.window import LINGER_SECONDS, Claimed, Window
+
+log = logging.getLogger(__name__)
+
+RUN_SECONDS: Final = 30.0
+"""For how long one task goes on claiming."""
+
+BEAT_SECONDS: Final = 5.0
+MASK: Final = "***"
+
+Result = TypeVar("Result")
+Pair = tuple[ClaimedDelivery, AttemptResult]
+
+
+class Deliverer:
+    """The one engine of a process; its methods may be called from any thread."""
+
+    def __init__(self, app: Flask) -> None:
+        """``app`` is the one with the database and the settings to deliver by."""
+        self._app = app
+        self._lock = threading.Lock()
+        self._windows: set[Window[ClaimedDelivery, AttemptResult]] = set()
+        self._claiming: Window[ClaimedDelivery, AttemptResult] | None = None
+        self._wanted = False
+        self._stopped = False
+
+    def run(self, *, linger: float = LINGER_SECONDS) -> tuple[int, bool]:
+        """Send what is due until nothing is, for at most ``RUN_SECONDS`` and the last attempts.
+
+        Returns how many attempts were made, and whether more may be due. Where another thread
+        claims already, wakes that one and returns (0, False).
+        """
+        more = [False]
+
+        def claimed_all() -> None:
+            with self._lock:
+                self._claiming = None
+                more[0] = self._wanted or clock() - started >= RUN_SECONDS
+                self._wanted = False
+
+        clock = time.monotonic
+        started = clock()
+        with self._lock:
+            if self._stopped:
+                return 0, False
+            if self._claiming is not None:
+                self._wanted = True
+                self._claiming.wake()
+                return 0, False
+            round_ = _Round(self._app)
+            window = self._claiming = Window(
+                claim=round_.claim,
+                attempt=round_.attempt,
+                record=round_.record,
+                executor=round_.threads,
+                seconds=RUN_SECONDS,
+                claimed_all=claimed_all,
+                linger=linger,
+            )
+            self._windows.add(window)
+        try:
+            return asyncio.run(round_.run(window)), more[0] and not self._stopped
+        finally:
+            with self._lock:
+                self._windows.discard(window)
+
+    def stop(self) -> None:
+        """Claim nothing more in this process, for good; what is under way is finished."""
+        with self._lock:
+            self._stopped = True
+            for window in self._windows:
+                window.stop()
+
+
+class _Round:
+    """What one run of the engine needs: a sender, two threads, and where the claim goes on."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        with app.app_context():
+            self._rules = url_rules()
+        self.threads = ThreadPoolExecutor(2, thread_name_prefix="webhooks")
+        self._cursor = webhook_service.BEGINNING
+        self._beaten_at = 0.0
+        self._sender: sender.Sender | None = None
+
+    async def run(self, window: Window[ClaimedDelivery, AttemptResult]) -> int:
+        """Run ``window`` with an open sender; return how many attempts were made."""
+        try:
+            async with sender.Sender(self._rules) as self._sender:
+                return await window.run()
+        finally:
+            self.threads.shutdown()
+
+    def claim(self, most: int) -> Claimed[ClaimedDelivery]:
+        """Claim up to ``most`` deliveries; also the sign of life of the delivering part."""
+        return self._in_app(lambda: self._claim(most))
+
+    def _claim(self, most: int) -> Claimed[ClaimedDelivery]:
+        if time.monotonic() - self._beaten_at >= BEAT_SECONDS:
+            on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
+            self._beaten_at = time.monotonic()
+        ring = keyring()
+        with autocommit(engine()) as connection:
+            claim = webhook_service.claim_due(connection, ring, batch=most, after=self._cursor)
+        self._cursor = claim.cursor
+        return Claimed(claim.deliveries, 0 if claim.full else claim.soonest)
+
+    async def attempt(self, delivery: ClaimedDelivery) -> AttemptResult:
+        """Send one delivery; what its receiver does is the result, never an error."""
+        if delivery.receiver.problem:
+            return _unsigned(delivery)
+        assert self._sender is not None
+        headers = delivery.headers()
+        sent = await self._sender.send(
+            sender.Delivery(url=delivery.receiver.url, headers=headers, body=delivery.body)
+        )
+        shown = {**headers, **dict.fromkeys(delivery.receiver.extra_headers, MASK)}
+        return AttemptResult(
+            outcome=sent.outcome,
+            status_code=sent.status_code,
+            excerpt=sent.excerpt,
+            error=sent.error,
+            duration_ms=sent.duration_ms,
+            retry_after=sent.retry_after,
+            request_headers=shown,
+            response_headers=sent.response_headers,
+            dns_ms=sent.timing.dns_ms,
+            connect_ms=sent.timing.connect_ms,
+            tls_ms=sent.timing.tls_ms,
+            first_byte_ms=sent.timing.first_byte_ms,
+        )
+
+    def record(self, results: Sequence[Pair]) -> None:
+        """Write down what came of the attempts."""
+        self._in_app(lambda: _record(results))
+
+    def _in_app(self, work: Callable[[], Result]) -> Result:
+        with self._app.app_context():
+            return work()
+
+
+def _record(results: Sequence[Pair]) -> None:
+    schedule = settings().webhook_retry_schedule
+    latencies = on_connection(
+        lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)
+    )
+    for _, result in results:
+        WEBHOOK_ATTEMPTS.labels(result.outcome).inc()
+    for seconds in latencies:
+        WEBHOOK_LATENCY.observe(seconds)
+
+
+def _unsigned(delivery: ClaimedDelivery) -> AttemptResult:
+    """Return the failure of a delivery that cannot be signed; it is tried again as any other.
+
+    The operator reads the reason in the log; the merchant, who sees the attempt, only the fact.
+    """
+    log.error(
+        "webhooks of user %s cannot be signed: %s", delivery.user_id, delivery.receiver.problem
+    )
+    return AttemptResult(
+        outcome="unsigned",
+        status_code=None,
+        excerpt="",
+        error="the message could not be signed; the operator's log says why",
+        duration_ms=0,
+    )
+
+
+def url_rules() -> UrlRules:
+    """Return where webhooks may go, by the settings of the current app."""
+    configured = settings()
+    return UrlRules(
+        allowed_networks=configured.webhook_allowed_networks,
+        allow_http=configured.webhook_allow_http,
+    )
+
+
+def init_app(app: Flask) -> Deliverer:
+    """Give ``app`` its deliverer, and return it."""
+    made = app.extensions["standart.deliverer"] = Deliverer(app)
+    return made
+
+
+def deliverer() -> Deliverer:
+    """Return the deliverer of the current app."""
+    return cast("Deliverer", current_app.extensions["standart.deliverer"])

@@ -1,0 +1,241 @@
+"""The statements of the delivery engine.
+
+A claim goes from endpoint to endpoint along the index of what is due, so the pile of one
+delays no other; it holds the endpoint's lane, so bounds hold for all workers together. Moments
+are read once for each statement as ``(SELECT clock_timestamp())``: a plain call would be
+volatile, and no index could be entered at it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from standart.services.outbox import CALLABLE
+
+_NOW = "(SELECT clock_timestamp())"
+
+_NEXT_LANE = """
+    SELECT d.user_id, d.endpoint_id, d.next_attempt_at FROM deliveries d
+    WHERE d.state = 'waiting' AND (d.user_id, d.endpoint_id) > ({user_id}, {endpoint_id})
+    ORDER BY d.user_id, d.endpoint_id, d.next_attempt_at LIMIT 1
+"""
+
+# Each step is one descent of the index to the next endpoint's earliest delivery. ``last`` is
+# how far it went, ``soonest`` in how many seconds something will be due that is not yet.
+HOLD_LANES = text(
+    f"""
+    WITH RECURSIVE walk AS (
+        SELECT f.*, 1 AS step FROM (
+            {
+        _NEXT_LANE.format(
+            user_id="CAST(:after_user AS uuid)", endpoint_id="CAST(:after_endpoint AS uuid)"
+        )
+    }
+        ) AS f
+        UNION ALL
+        SELECT n.*, w.step + 1 FROM walk w CROSS JOIN LATERAL (
+            {_NEXT_LANE.format(user_id="w.user_id", endpoint_id="w.endpoint_id")}
+        ) AS n
+        WHERE w.step < :steps
+    ),
+    reached AS MATERIALIZED (
+        SELECT k.user_id, k.endpoint_id, k.step, l.failures, l.room, l.free_at,
+            greatest(k.next_attempt_at, l.open_until, l.free_at) AS claimable_at
+        FROM walk k JOIN webhook_lanes l USING (user_id, endpoint_id)
+    ),
+    held AS MATERIALIZED (
+        SELECT l.user_id, l.endpoint_id, l.failures, l.room, l.free_at
+        FROM reached r JOIN webhook_lanes l USING (user_id, endpoint_id)
+        WHERE r.claimable_at <= {_NOW}
+          AND (l.open_until IS NULL OR l.open_until <= {_NOW})
+          AND (l.free_at IS NULL OR l.free_at <= {_NOW})
+        ORDER BY r.step LIMIT :lanes
+        FOR NO KEY UPDATE OF l SKIP LOCKED
+    )
+    SELECT last.user_id AS last_user, last.endpoint_id AS last_endpoint, last.step AS steps,
+        (SELECT extract(epoch FROM min(r.claimable_at) - {_NOW})
+            FROM reached r WHERE r.claimable_at > {_NOW}) AS soonest,
+        extract(epoch FROM {_NOW} - h.free_at) AS free_for, h.user_id, h.endpoint_id, h.failures,
+        h.room, {CALLABLE} AS callable, w.url, w.ordered, w.rate_limit, w.headers, w.secret,
+        CASE WHEN w.previous_secret_until > {_NOW} THEN w.previous_secret END AS previous_secret
+    FROM (SELECT * FROM walk ORDER BY step DESC LIMIT 1) AS last
+    LEFT JOIN (held h JOIN webhook_endpoints w ON w.user_id = h.user_id AND w.id = h.endpoint_id)
+        ON true
+    ORDER BY h.user_id, h.endpoint_id
+    """
+)
+
+# In an ordered endpoint an object's event waits while an earlier one of it does.
+_BLOCKED = """
+    EXISTS (
+        SELECT FROM events v
+        JOIN events e ON e.user_id = v.user_id AND e.sequence < v.sequence
+            AND (e.transaction_id = v.transaction_id OR e.payout_id = v.payout_id)
+        JOIN deliveries p ON p.user_id = e.user_id AND p.event_id = e.id
+            AND p.endpoint_id = d.endpoint_id AND p.state = 'waiting'
+        WHERE v.user_id = d.user_id AND v.id = d.event_id)
+"""
+
+_UNDER_WAY = f"""
+    SELECT count(*) FROM deliveries b
+    WHERE b.user_id = l.user_id AND b.endpoint_id = l.endpoint_id
+      AND b.lease IS NOT NULL AND b.next_attempt_at > {_NOW}
+"""
+
+# Runs after the lanes are held, so it sees every lease that another worker took before. The
+# lease is the due time itself, moved behind its end: whatever happens to the worker, the
+# delivery is due again then.
+CLAIM = text(
+    f"""
+    WITH lane AS MATERIALIZED (
+        SELECT * FROM unnest(CAST(:user_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]),
+            CAST(:rooms AS int[]), CAST(:shares AS int[]), CAST(:ordered AS boolean[])
+        ) AS l (user_id, endpoint_id, room, share, ordered)
+    ),
+    due AS MATERIALIZED (
+        SELECT x.user_id, x.id FROM lane l CROSS JOIN LATERAL (
+            SELECT d.user_id, d.id FROM deliveries d
+            WHERE d.user_id = l.user_id AND d.endpoint_id = l.endpoint_id
+              AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
+              AND NOT (l.ordered AND {_BLOCKED})
+            ORDER BY d.next_attempt_at
+            LIMIT least(l.share, greatest(0, l.room - ({_UNDER_WAY})))
+            FOR UPDATE SKIP LOCKED
+        ) AS x
+    ),
+    leased AS (
+        UPDATE deliveries d
+        SET lease = :lease, attempt_count = d.attempt_count + 1,
+            next_attempt_at = clock_timestamp() + make_interval(secs => :lease_seconds)
+        FROM due WHERE d.user_id = due.user_id AND d.id = due.id
+        RETURNING d.user_id, d.id, d.endpoint_id, d.event_id,
+            d.attempt_count - d.schedule_start AS step
+    )
+    SELECT l.user_id, l.id, l.endpoint_id, l.event_id, l.step, v.payload
+    FROM leased l JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id
+    """
+)
+
+# A receiver that is stopped or gone is not called; what waits for it is dead, and can be
+# replayed. A deactivated merchant's still is, since what was pending can still be settled.
+ORPHAN = text(
+    f"""
+    UPDATE deliveries d SET state = 'dead', next_attempt_at = NULL, lease = NULL
+    FROM (
+        SELECT x.user_id, x.id
+        FROM unnest(CAST(:user_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]))
+            AS l (user_id, endpoint_id)
+        CROSS JOIN LATERAL (
+            SELECT o.user_id, o.id FROM deliveries o
+            WHERE o.user_id = l.user_id AND o.endpoint_id = l.endpoint_id
+              AND o.state = 'waiting' AND o.next_attempt_at <= {_NOW}
+            ORDER BY o.next_attempt_at LIMIT :batch FOR UPDATE SKIP LOCKED
+        ) AS x
+    ) AS due
+    WHERE d.user_id = due.user_id AND d.id = due.id
+    """
+)
+
+PACE = text(
+    """
+    UPDATE webhook_lanes l SET free_at = greatest(l.free_at,
+        clock_timestamp() - make_interval(secs => p.burst)) + make_interval(secs => p.taken)
+    FROM unnest(CAST(:user_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]),
+        CAST(:bursts AS float8[]), CAST(:taken AS float8[])
+    ) AS p (user_id, endpoint_id, burst, taken)
+    WHERE l.user_id = p.user_id AND l.endpoint_id = p.endpoint_id
+    """
+)
+
+# Only the holder of a lease records: a result that comes after its end, when another worker
+# took over, is dropped. A lane is written only while its endpoint fails or its room grows;
+# lanes are locked in one order, so that two workers never wait for each other.
+RECORD = text(
+    """
+    WITH result AS MATERIALIZED (
+        SELECT * FROM json_to_recordset(CAST(:results AS json)) AS r (
+            user_id uuid, id uuid, lease uuid, state text, delay float8, url text, outcome text,
+            status_code smallint, excerpt text, error text, duration_ms int, request_headers text,
+            response_headers text, dns_ms int, connect_ms int, tls_ms int, first_byte_ms int)
+    ),
+    mine AS (
+        UPDATE deliveries d
+        SET state = r.state, lease = NULL,
+            delivered_at = CASE WHEN r.state = 'delivered' THEN clock_timestamp() END,
+            next_attempt_at = CASE WHEN r.state = 'waiting'
+                THEN clock_timestamp() + make_interval(secs => r.delay) END
+        FROM result r
+        WHERE d.user_id = r.user_id AND d.id = r.id AND d.lease = r.lease
+        RETURNING d.user_id, d.id, d.endpoint_id, d.attempt_count, d.state, r.url,
+            CASE WHEN r.state = 'delivered' AND d.attempt_count = 1
+                THEN extract(epoch FROM clock_timestamp() - d.created_at) END AS latency,
+            r.status_code
+    ),
+    tried AS (
+        INSERT INTO attempts (user_id, delivery_id, number, url, outcome, status_code, excerpt,
+            error, duration_ms, request_headers, response_headers, dns_ms, connect_ms, tls_ms,
+            first_byte_ms)
+        SELECT m.user_id, m.id, m.attempt_count, r.url, r.outcome, r.status_code, r.excerpt,
+            r.error, r.duration_ms, r.request_headers, r.response_headers, r.dns_ms,
+            r.connect_ms, r.tls_ms, r.first_byte_ms
+        FROM mine m JOIN result r ON r.user_id = m.user_id AND r.id = m.id
+    ),
+    told AS MATERIALIZED (
+        SELECT user_id, endpoint_id, count(*) FILTER (WHERE state = 'delivered') AS good,
+            count(*) FILTER (WHERE state <> 'delivered') AS bad,
+            max(url) FILTER (WHERE status_code = 410) AS gone,
+            array_agg(latency) FILTER (WHERE latency IS NOT NULL) AS latencies
+        FROM mine GROUP BY user_id, endpoint_id
+    ),
+    moved AS MATERIALIZED (
+        SELECT l.user_id, l.endpoint_id, t.good, t.bad,
+            CASE WHEN t.good > 0 THEN 0 ELSE l.failures + t.bad END AS failures
+        FROM webhook_lanes l JOIN told t USING (user_id, endpoint_id)
+        WHERE t.good = 0 OR l.failures > 0 OR l.room < :most
+        ORDER BY l.user_id, l.endpoint_id
+        FOR NO KEY UPDATE OF l
+    ),
+    lane AS (
+        UPDATE webhook_lanes l
+        SET failures = m.failures,
+            failing_since = CASE WHEN m.good = 0
+                THEN coalesce(l.failing_since, clock_timestamp()) END,
+            open_until = CASE WHEN m.failures >= :patience THEN clock_timestamp()
+                + make_interval(secs => least(:longest_pause, :shortest_pause
+                    * power(2, least(m.failures - :patience, 20))) * (0.8 + 0.4 * random())) END,
+            room = CASE WHEN m.bad = 0 THEN least(:most, l.room + m.good)
+                ELSE greatest(1, l.room / 2) END
+        FROM moved m WHERE l.user_id = m.user_id AND l.endpoint_id = m.endpoint_id
+        RETURNING l.user_id, l.endpoint_id, l.failing_since
+    )
+    SELECT t.user_id, t.endpoint_id, t.gone, t.latencies,
+        l.failing_since < clock_timestamp() - make_interval(secs => :failing_seconds) AS failing
+    FROM told t LEFT JOIN lane l USING (user_id, endpoint_id)
+    """
+)
+
+# For people and alarms: what is due though its endpoint would take it now. An endpoint that
+# fails, has a pace of its own, or has as much under way as it bears is waited for, not we.
+LAG = text(
+    f"""
+    WITH RECURSIVE walk AS (
+        SELECT f.*, 1 AS step FROM (
+            {
+        _NEXT_LANE.format(
+            user_id="'00000000-0000-0000-0000-000000000000'",
+            endpoint_id="'00000000-0000-0000-0000-000000000000'",
+        )
+    }
+        ) AS f
+        UNION ALL
+        SELECT n.*, w.step + 1 FROM walk w CROSS JOIN LATERAL (
+            {_NEXT_LANE.format(user_id="w.user_id", endpoint_id="w.endpoint_id")}
+        ) AS n
+        WHERE w.step < 10000
+    )
+    SELECT coalesce(extract(epoch FROM {_NOW} - min(k.next_attempt_at)), 0)
+    FROM walk k JOIN webhook_lanes l USING (user_id, endpoint_id)
+    WHERE k.next_attempt_at <= {_NOW} AND l.failures < :patience AND l.free_at IS NULL
+      AND l.room > ({_UNDER_WAY})
+    """
+)
