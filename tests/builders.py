@@ -12,13 +12,15 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
+from standart.clock import new_id
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
-from standart.models import Role, Scope, User
-from standart.services import key_service, transaction_service, user_service
+from standart.models import Role, Scope, User, WebhookEndpoint, WebhookLane
+from standart.services import endpoint_service, key_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, Origin
 from standart.services.key_service import KeyDigest, digest_of
 from standart.services.transaction_service import NewTransaction
+from standart.webhooks import signing
 
 ORIGIN = Origin("test")
 PASSWORD = "correct horse battery"
@@ -50,6 +52,17 @@ class TestUser:
     def actor(self) -> Actor:
         scopes = frozenset(Scope) if self.role is Role.ADMIN else key_service.DEFAULT_SCOPES
         return Actor(self.id, self.name, self.role, scopes, ORIGIN)
+
+
+@dataclass(frozen=True)
+class TestEndpoint:
+    """An endpoint with its secret in plain text."""
+
+    __test__ = False
+
+    id: UUID
+    url: str
+    secret: str
 
 
 def make_user(
@@ -88,6 +101,27 @@ def make_key(engine: Engine, user: TestUser, *scopes: Scope) -> str:
             session, SYSTEM, session.get_one(User, user.id), scopes=scopes
         )
     return key
+
+
+def make_endpoint(
+    engine: Engine, keyring: Keyring, owner: TestUser, *event_types: str, url: str, **settings: Any
+) -> TestEndpoint:
+    """Give ``owner`` an endpoint beside its default one; it gets all unless types are named."""
+    endpoint_id, secret = new_id(), signing.new_secret()
+    with Session(engine) as session, transaction(session):
+        session.add(
+            WebhookEndpoint(
+                user_id=owner.id,
+                id=endpoint_id,
+                url=url,
+                event_types=list(event_types or ("*",)),
+                secret=endpoint_service.seal_secret(keyring, endpoint_id, secret),
+                **settings,
+            )
+        )
+        session.flush()
+        session.add(WebhookLane(user_id=owner.id, endpoint_id=endpoint_id))
+    return TestEndpoint(endpoint_id, url, secret)
 
 
 def make_transaction(
@@ -137,6 +171,9 @@ TABLES = (
     "journals",
     "entries",
     "events",
+    "webhook_endpoints",
+    "webhook_lanes",
+    "webhook_replays",
     "deliveries",
     "attempts",
     "idempotency_keys",
@@ -158,3 +195,4 @@ def empty(superuser: Engine) -> None:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         for table in (*TABLES, "heartbeats"):
             connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(text("UPDATE event_clock SET base = 0, purged_before = NULL"))

@@ -37,7 +37,7 @@ class CreateAdjustment(Resource):
             reason=asked.reason,
             currency=asked.currency,
         )
-        return _answer(
+        return _act(
             lambda connection: adjustment_service.create(
                 connection, digest, origin, new, claim=claimed, alone=alone
             )
@@ -53,7 +53,7 @@ class ApproveAdjustment(Resource):
         query.refuse()
         asked = body.read(schemas.OneAdjustment)
         claimed, origin, alone = claim(asked), auth.origin(), settings().four_eyes_above
-        return _answer(
+        return _act(
             lambda connection: adjustment_service.approve(
                 connection, digest, origin, UUID(asked.id), claim=claimed, alone=alone
             )
@@ -69,7 +69,7 @@ class CancelAdjustment(Resource):
         query.refuse()
         asked = body.read(schemas.OneAdjustment)
         claimed, origin = claim(asked), auth.origin()
-        return _answer(
+        return _act(
             lambda connection: adjustment_service.cancel(
                 connection, digest, origin, UUID(asked.id), claim=claimed
             )
@@ -116,6 +116,10 @@ class ListAdjustments(Resource):
             return responses.page(rows, limit, sealer)
 
         return on_connection(work)
+
+
+def _act(work: Callable[[Connection], Answer]) -> Response:
+    return responses.from_act(on_connection(work))
 
 
 def _answer(work: Callable[[Connection], Answer]) -> Response:

@@ -76,17 +76,20 @@ EVENT: Final[dict[str, Any]] = {
     "object_id": EXAMPLE_ID,
     "transaction_id": EXAMPLE_ID,
     "user_id": EXAMPLE_USER,
+    "sequence": 2,
     "created_at": "2026-11-23T09:02:11.654400Z",
     "payload": {
         "type": "transaction.confirmed",
         "timestamp": "2026-11-23T09:02:11.654321Z",
         "id": EXAMPLE_ID,
         "status": "confirmed",
+        "sequence": 2,
         "data": CONFIRMED,
     },
     "deliveries": [
         {
             "id": "0198f0c4-0a1c-7d2e-8f3a-4b5c6d7e8f90",
+            "endpoint_id": EXAMPLE_USER,
             "state": "delivered",
             "attempt_count": 1,
             "next_attempt_at": None,

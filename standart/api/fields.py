@@ -106,9 +106,14 @@ Moment = Annotated[
     _form("RFC 3339, UTC, microseconds.", "2026-11-23T09:00:00.123456Z", format="date-time"),
 ]
 Status = Literal["pending", "confirmed", "canceled", "expired"]
-WebhookType = Literal["transaction.confirmed", "transaction.canceled", "transaction.expired"]
+TransactionEvent = Literal[
+    "transaction.created",
+    "transaction.confirmed",
+    "transaction.canceled",
+    "transaction.expired",
+]
 EventType = Literal[
-    WebhookType,
+    TransactionEvent,
     "refund.created",
     "payout.created",
     "payout.approved",
@@ -117,8 +122,19 @@ EventType = Literal[
     "payout.paid",
     "payout.failed",
     "balance.adjusted",
+    "webhook_endpoint.disabled",
+    "ping",
 ]
-ObjectType = Literal["transaction", "refund", "payout", "adjustment"]
+ObjectType = Literal["transaction", "refund", "payout", "adjustment", "webhook_endpoint"]
+Sequence = Annotated[
+    int,
+    Meta(
+        ge=1,
+        description="Which change of the object this is: 1 is its creation. An event of a lower "
+        "one tells nothing new.",
+        examples=[2],
+    ),
+]
 PayoutStatus = Literal["pending", "approved", "paid", "failed", "rejected", "canceled"]
 AdjustmentStatus = Literal["pending", "posted", "canceled"]
 LimitKind = Literal["transaction_amount", "daily_amount", "daily_count", "pending_count"]

@@ -58,7 +58,7 @@ def document() -> Any:
             "security": [{"key": []}],
             "tags": [{"name": tag} for tag in dict.fromkeys(each.tag for each in OPERATIONS)],
             "paths": _paths(),
-            "webhooks": {"transaction": {"post": _webhook()}},
+            "webhooks": _webhooks(),
             "components": {
                 "securitySchemes": {
                     "key": {"type": "http", "scheme": "bearer", "bearerFormat": "sk_live_…"}
@@ -80,7 +80,7 @@ def _as_sent(part: Any) -> Any:
 
 
 def _components() -> dict[str, Any]:
-    types: list[type[Struct]] = [schemas.Problem, schemas.WebhookBody]
+    types: list[type[Struct]] = [schemas.Problem, schemas.WebhookBody, schemas.EventBody]
     types += [each.body for each in OPERATIONS if each.body]
     types += [each.answer for each in OPERATIONS]
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
@@ -216,12 +216,25 @@ def problem_example(error: type[DomainError], operation: Operation) -> dict[str,
     return example | field_errors(error, operation.wrong_field) | members_of(error, operation.scope)
 
 
-def _webhook() -> dict[str, Any]:
+def _webhooks() -> dict[str, Any]:
+    transaction = _webhook(
+        "webhook",
+        "A transaction was created, confirmed, canceled or has expired",
+        schemas.WebhookBody,
+    )
+    event = _webhook(
+        "event_webhook", "Anything an endpoint may ask for, by `type`", schemas.EventBody
+    )
+    return {"transaction": {"post": transaction}, "event": {"post": event}}
+
+
+def _webhook(name: str, summary: str, body: type[Struct]) -> dict[str, Any]:
     return {
-        "operationId": "webhook",
-        "summary": "A transaction was confirmed, canceled or has expired",
-        "description": "Sent to the merchant's webhook URL and signed by Standard Webhooks; any "
-        "2xx answer means it has arrived. It may come more than once with the same `webhook-id`.",
+        "operationId": name,
+        "summary": summary,
+        "description": "Sent to the endpoints that ask for its type and signed by Standard "
+        "Webhooks; any 2xx answer means it has arrived. It may come more than once with the same "
+        "`webhook-id`, and out of order: `sequence` tells which change of its object is newer.",
         "security": [],
         "parameters": [
             {"name": name, "in": "header", "required": True, "schema": {"type": "string"}}
@@ -230,7 +243,7 @@ def _webhook() -> dict[str, Any]:
         "requestBody": {
             "content": {
                 "application/json": {
-                    "schema": _ref(schemas.WebhookBody),
+                    "schema": _ref(body),
                     "examples": {"confirmed": {"value": EVENT["payload"]}},
                 }
             }

@@ -64,7 +64,7 @@ class CreatePayout(Resource):
             reference=asked.reference,
             user_id=uuid_or_none(asked.user_id),
         )
-        return _answer(
+        return _act(
             lambda connection: payout_service.create(
                 connection, digest, origin, ring, new, claim=claimed
             )
@@ -80,7 +80,7 @@ class ApprovePayout(Resource):
         query.refuse()
         asked = body.read(schemas.OnePayout)
         claimed, origin, alone = claim(asked), auth.origin(), settings().four_eyes_above
-        return _answer(
+        return _act(
             lambda connection: payout_service.approve(
                 connection, digest, origin, UUID(asked.id), claim=claimed, alone=alone
             )
@@ -96,7 +96,7 @@ class RejectPayout(Resource):
         query.refuse()
         asked = body.read(schemas.RejectPayout)
         claimed, origin = claim(asked), auth.origin()
-        return _answer(
+        return _act(
             lambda connection: payout_service.reject(
                 connection, digest, origin, UUID(asked.id), reason=asked.reason, claim=claimed
             )
@@ -112,7 +112,7 @@ class CancelPayout(Resource):
         query.refuse()
         asked = body.read(schemas.OnePayout)
         claimed, origin = claim(asked), auth.origin()
-        return _answer(
+        return _act(
             lambda connection: payout_service.cancel(
                 connection, digest, origin, UUID(asked.id), claim=claimed
             )
@@ -128,7 +128,7 @@ class CompletePayout(Resource):
         query.refuse()
         asked = body.read(schemas.CompletePayout)
         claimed, origin = claim(asked), auth.origin()
-        return _answer(
+        return _act(
             lambda connection: payout_service.complete(
                 connection,
                 digest,
@@ -193,6 +193,10 @@ class ListPayouts(Resource):
             return responses.page(rows, limit, sealer)
 
         return on_connection(work)
+
+
+def _act(work: Callable[[Connection], Answer]) -> Response:
+    return responses.from_act(on_connection(work))
 
 
 def _answer(work: Callable[[Connection], Answer]) -> Response:

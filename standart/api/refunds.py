@@ -38,7 +38,7 @@ class CreateRefund(Resource):
                 connection, digest, origin, new, claim=claimed
             )
         )
-        return responses.from_answer(answer)
+        return responses.from_act(answer)
 
 
 class CheckRefund(Resource):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from flask import Flask, Response, request
 
 from standart.api.cursor import Sealer
 from standart.clock import new_id
+from standart.extensions import nudge
 from standart.services.idempotency_service import Answer
 
 if TYPE_CHECKING:
@@ -75,6 +77,16 @@ def from_answer(answer: Answer) -> Response:
     """Return what a service answered, byte for byte, and say whether it was kept from before."""
     replayed = (("Idempotent-Replayed", "true"),) if answer.replayed else ()
     return ready(answer.body.encode(), answer.status, headers=replayed)
+
+
+def from_act(answer: Answer) -> Response:
+    """Return the answer of an act that tells of it, and let the worker look whom it calls.
+
+    A kept answer and a first consent, which waits for a second, did not tell.
+    """
+    if not answer.replayed and answer.status != HTTPStatus.ACCEPTED:
+        nudge()
+    return from_answer(answer)
 
 
 def page(rows: Sequence[tuple[str, datetime, UUID]], limit: int, sealer: Sealer) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from uuid import UUID
 
 from flask import Response
@@ -16,7 +15,6 @@ from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.extensions import nudge, on_connection, settings
 from standart.services import key_service, transaction_list, transaction_service
-from standart.services.idempotency_service import Answer
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
 
@@ -45,6 +43,8 @@ class CreateTransaction(Resource):
                 connection, digest, origin, new, ttl_seconds=ttl, claim=claimed
             )
         )
+        if answer.told:
+            nudge()
         return responses.from_answer(answer)
 
 
@@ -63,7 +63,7 @@ class CancelTransaction(Resource):
                 connection, digest, origin, transaction_id, reason=asked.reason, claim=claimed
             )
         )
-        return _settled(answer)
+        return responses.from_act(answer)
 
 
 class ConfirmTransaction(Resource):
@@ -81,14 +81,7 @@ class ConfirmTransaction(Resource):
                 connection, digest, origin, transaction_id, claim=claimed, alone=alone
             )
         )
-        return _settled(answer)
-
-
-def _settled(answer: Answer) -> Response:
-    """Return the answer of an act that has a webhook, and let the worker look for it."""
-    if answer.status == HTTPStatus.OK and not answer.replayed:
-        nudge()
-    return responses.from_answer(answer)
+        return responses.from_act(answer)
 
 
 class CheckTransaction(Resource):

@@ -51,8 +51,10 @@ _ABOUT = """v.user_id IN (
         UNION ALL SELECT user_id FROM refunds WHERE id = :object_id
         UNION ALL SELECT user_id FROM payouts WHERE id = :object_id
         UNION ALL SELECT user_id FROM adjustments WHERE id = :object_id
+        UNION ALL SELECT user_id FROM webhook_endpoints WHERE id = :object_id
     ) AND (v.transaction_id = :object_id OR v.refund_id = :object_id
-        OR v.payout_id = :object_id OR v.adjustment_id = :object_id)"""
+        OR v.payout_id = :object_id OR v.adjustment_id = :object_id
+        OR v.endpoint_id = :object_id)"""
 
 
 def list_events(
@@ -68,7 +70,7 @@ def list_events(
 ) -> list[tuple[str, datetime, UUID]]:
     """Return (wire JSON, created_at, id) of events with their deliveries, newest first.
 
-    ``object_id`` is that of a transaction, refund, payout or adjustment. ``after`` is the
+    ``object_id`` is that of a transaction, refund, payout, adjustment or endpoint. ``after`` is the
     (created_at, id) of the last row already seen. A regular actor sees its own rows,
     whatever it asks.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from sqlalchemy import Engine, event, text
 from standart.api import schemas
 from standart.encryption import Keyring
 from standart.services.key_service import generate
-from tests.builders import TestUser, make_transaction, make_user
+from tests.builders import TestUser, make_endpoint, make_transaction, make_user
 
 UNKNOWN = "0198f0c2-7d3e-7c4b-9a51-3f0d7f1c2b6a"
 UUID_FORM = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -199,6 +200,37 @@ def test_an_ending_wakes_the_worker(
     assert woken == ["now"]
     post(client, "/cancel_transaction", merchant, id=second["id"], reason="Не пришёл")
     assert woken == ["now"] * 2
+
+
+def test_a_creation_wakes_the_worker_where_somebody_asked_for_it(
+    app: Flask, client: FlaskClient, engine: Engine, keyring: Keyring, merchant: TestUser
+) -> None:
+    woken: list[str] = []
+    app.extensions["standart.nudge"] = lambda: woken.append("now")
+    make_endpoint(engine, keyring, merchant, "transaction.created", url="https://a.example/")
+    for _ in range(2):
+        reply = post(client, "/create_transaction", merchant, "k", amount="1.00")
+        assert reply.status_code == 201
+    assert woken == ["now"], "a kept answer tells nobody anew"
+    (told,) = client.get("/events", headers=merchant.headers).json["data"]
+    assert (told["type"], told["sequence"]) == ("transaction.created", 1)
+    assert told["payload"]["data"] == reply.json
+    assert client.get("/events", headers=merchant.headers).json == msgspec.to_builtins(
+        msgspec.convert({"data": [told], "next_cursor": None}, schemas.EventPage)
+    )
+
+
+def test_an_adjustment_wakes_the_worker_once_it_is_posted(
+    make_app: Callable[..., Flask], engine: Engine, merchant: TestUser, admin: TestUser
+) -> None:
+    app, woken = make_app(four_eyes_above={"RUB": 100}), list[str]()
+    app.extensions["standart.nudge"] = lambda: woken.append("now")
+    client = app.test_client()
+    asked = {"user_id": str(merchant.id), "direction": "credit", "reason": "Counted anew"}
+    small = post(client, "/create_adjustment", admin, amount="1.00", **asked)
+    assert (small.status_code, woken) == (201, ["now"])
+    large = post(client, "/create_adjustment", admin, amount="1.01", **asked)
+    assert (large.status_code, woken) == (202, ["now"])
 
 
 def test_the_audit_log_says_from_where(

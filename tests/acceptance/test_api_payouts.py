@@ -121,6 +121,20 @@ def steps(post: Post, payer: str, admin: TestUser) -> list[tuple[str, str, dict[
     ]
 
 
+def test_each_step_of_a_payout_wakes_the_worker_once(
+    app: Flask, client: FlaskClient, post: Post, payer: str, admin: TestUser
+) -> None:
+    acts = steps(post, payer, admin)
+    woken: list[str] = []
+    app.extensions["standart.nudge"] = lambda: woken.append("now")
+    for number, (path, key, body) in enumerate(acts, 1):
+        for _ in range(2):
+            assert post(path, key, idempotency_key="k", **body).status_code < 300
+        assert len(woken) == number, path
+    get(client, f"/check_payout?id={acts[1][2]['id']}", payer)
+    assert len(woken) == len(acts), "reading tells nobody"
+
+
 def test_an_idempotency_key_replays_the_same_bytes(
     connection: Connection, post: Post, payer: str, admin: TestUser
 ) -> None:

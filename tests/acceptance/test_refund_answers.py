@@ -131,6 +131,18 @@ def test_a_cursor_of_another_caller_or_filter_is_422(
         assert (reply.status_code, reply.json["errors"][0]["field"]) == (422, "cursor")
 
 
+def test_a_refund_wakes_the_worker_once(
+    app: Flask, engine: Engine, merchant: TestUser, admin: TestUser, post: Post
+) -> None:
+    woken: list[str] = []
+    app.extensions["standart.nudge"] = lambda: woken.append("now")
+    made = str(paid(engine, admin, merchant))
+    for _ in range(2):
+        assert post("/create_refund", key="k", id=made, amount="1.00").status_code == 201
+    assert post("/create_refund", id=made, amount="1000.00").status_code == 409
+    assert woken == ["now"]
+
+
 def test_a_late_payment_is_answered_as_a_transaction_and_wakes_the_worker(
     app: Flask,
     client: FlaskClient,

@@ -126,9 +126,16 @@ def test_the_body_of_an_event_is_documented_as_the_object_itself(name: str) -> N
 
 def test_states_and_events_are_those_of_the_core() -> None:
     assert set(fields.Status.__args__) == set(TransactionStatus)  # type: ignore[attr-defined]
-    endings = {f"transaction.{status}" for status in TERMINAL}
-    assert set(fields.WebhookType.__args__) == endings  # type: ignore[attr-defined]
+    transactions = {"transaction.created", *(f"transaction.{status}" for status in TERMINAL)}
+    assert set(fields.TransactionEvent.__args__) == transactions  # type: ignore[attr-defined]
     payouts = {f"payout.{status}" for status in PayoutStatus if status != "pending"}
-    others = {"payout.created", "refund.created", "balance.adjusted"}
-    assert set(fields.EventType.__args__) == endings | payouts | others  # type: ignore[attr-defined]
+    others = {
+        "payout.created",
+        "refund.created",
+        "balance.adjusted",
+        "webhook_endpoint.disabled",
+        "ping",
+    }
+    every = transactions | payouts | others
+    assert set(fields.EventType.__args__) == every  # type: ignore[attr-defined]
     assert set(fields.PayoutStatus.__args__) == set(PayoutStatus)  # type: ignore[attr-defined]

@@ -17,7 +17,8 @@ OPERATIONS: Final = (
         tag="events",
         summary="List events",
         description="Everything that happened to transactions, refunds, payouts and adjustments, "
-        "newest first, with deliveries. Webhooks carry the endings of transactions only; "
+        "newest first, with deliveries to the endpoints that asked for such events. "
+        "`transaction.created` is there only if an endpoint asked for it. "
         "`object_id` asks for those of one object of any kind.",
         scope=Scope.READ,
         query=schemas.ListEvents,
@@ -32,7 +33,7 @@ OPERATIONS: Final = (
         id="event",
         tag="events",
         summary="Read one event",
-        description="What happened, as its webhook carries it if there is one, with deliveries.",
+        description="What happened, as webhooks carry it, with deliveries.",
         scope=Scope.READ,
         path_parameter="id",
         answer=schemas.Event,

@@ -14,9 +14,10 @@ from standart.api.fields import (
     Limit,
     Moment,
     ObjectType,
+    Sequence,
     Status,
+    TransactionEvent,
     UserId,
-    WebhookType,
 )
 from standart.api.schemas.common import Reply, Request
 from standart.api.schemas.transactions import Transaction
@@ -48,25 +49,24 @@ class ListEvents(Request, frozen=True):
 
 
 class WebhookBody(Reply, frozen=True):
-    """What a webhook carries; `id` and `status` are the transaction's."""
+    """What a webhook about a transaction carries; `id` and `status` are the transaction's."""
 
-    type: WebhookType
+    type: TransactionEvent
     timestamp: Moment
     id: Id
     status: Status
+    sequence: Sequence
     data: Transaction
 
 
 class EventBody(Reply, frozen=True):
-    """What happened; `id` and `status` are the object's.
-
-    That of a transaction's ending is byte for byte what its webhook carries.
-    """
+    """What happened, byte for byte as webhooks carry it; `id` and `status` are the object's."""
 
     type: EventType
     timestamp: Moment
     id: Id
     status: str
+    sequence: Sequence
     data: Annotated[
         dict[str, Any],
         Meta(
@@ -88,9 +88,10 @@ class Attempt(Reply, frozen=True):
 
 
 class Delivery(Reply, frozen=True):
-    """The way of an event to a receiver."""
+    """The way of an event to an endpoint."""
 
     id: Id
+    endpoint_id: Id
     state: Literal["waiting", "delivered", "dead"]
     attempt_count: int
     next_attempt_at: Moment | None
@@ -99,9 +100,9 @@ class Delivery(Reply, frozen=True):
 
 
 class Event(Reply, frozen=True):
-    """What happened to an object, and how its webhook fared if there is one.
+    """What happened to an object, and how its webhooks fared if there are any.
 
-    Webhooks carry the endings of transactions; of those `transaction_id` tells as well.
+    Of transactions `transaction_id` tells as well.
     """
 
     id: Id
@@ -110,6 +111,7 @@ class Event(Reply, frozen=True):
     object_id: Id
     transaction_id: Id | None
     user_id: UserId
+    sequence: Sequence
     created_at: Moment
     payload: EventBody
     deliveries: list[Delivery]
