@@ -30,6 +30,7 @@ COMMANDS = {
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
     "replay": "standart.cli.operations:replay",
+    "check-receiver": "standart.cli.receivers:check_receiver",
     "verify": "standart.cli.operations:verify",
     "doctor": "standart.cli.doctor:doctor",
     "settings": "standart.cli.operations:settings",

@@ -24,6 +24,7 @@ from standart.models import Role, Scope, User
 from standart.observability import configure_logging
 from standart.services import user_service
 from standart.services.access import Actor, Origin
+from standart.webhooks.addresses import UrlRules
 
 # Whoever may run commands on the host is an operator; the audit log says from where.
 OPERATOR = Actor(None, "command line", Role.ADMIN, frozenset(Scope), Origin("cli"))
@@ -110,6 +111,14 @@ def database(*, require_secrets: bool = True) -> Iterator[Database]:
         yield Database(settings, engine)
     finally:
         engine.dispose()
+
+
+def webhook_rules(settings: Settings) -> UrlRules:
+    """Return where webhooks may go, by these settings."""
+    return UrlRules(
+        allowed_networks=settings.webhook_allowed_networks,
+        allow_http=settings.webhook_allow_http,
+    )
 
 
 def named_user(session: Session, name: str) -> User:

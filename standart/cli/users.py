@@ -18,12 +18,13 @@ from standart.cli.base import (
     database,
     named_user,
     show_table,
+    webhook_rules,
 )
 from standart.config import Settings
 from standart.errors import InvalidInput
 from standart.models import Role, Scope, User
 from standart.services import key_service, user_service
-from standart.webhooks.addresses import UrlRules, parse_url
+from standart.webhooks.addresses import parse_url
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"([1-9][0-9]{0,8})([smhdw])", re.ASCII)
@@ -204,11 +205,7 @@ def _password(*, from_stdin: bool) -> str:
 def _checked_url(text: str | None, settings: Settings) -> str | None:
     if text is None:
         return None
-    rules = UrlRules(
-        allowed_networks=settings.webhook_allowed_networks,
-        allow_http=settings.webhook_allow_http,
-    )
-    return parse_url(text, rules).url
+    return parse_url(text, webhook_rules(settings)).url
 
 
 def _duration(text: str) -> timedelta:

@@ -19,7 +19,6 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Row
 
-from standart import __version__
 from standart.clock import new_id, timestamp
 from standart.db import unit
 from standart.encryption import Keyring
@@ -84,16 +83,9 @@ class ClaimedDelivery:
 
     def headers(self) -> dict[str, str]:
         """Return the headers of a try now, signed by Standard Webhooks."""
-        moment = timestamp()
-        event_id = str(self.event_id)
-        return {
-            **self.receiver.extra_headers,
-            "content-type": "application/json",
-            "user-agent": f"Standart/{__version__}",
-            "webhook-id": event_id,
-            "webhook-timestamp": str(moment),
-            "webhook-signature": signing.sign(self.receiver.secrets, event_id, moment, self.body),
-        }
+        receiver = self.receiver
+        signed = signing.headers(receiver.secrets, str(self.event_id), timestamp(), self.body)
+        return {**receiver.extra_headers, **signed}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import hmac
 import secrets as random_source
 from collections.abc import Sequence
 
+from standart import __version__
+
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with, no secret itself
 SECRET_BYTES = 32
 
@@ -33,6 +35,17 @@ def sign(secrets: Sequence[str], event_id: str, timestamp: int, body: bytes) -> 
         raise ValueError("a webhook needs at least one secret to be signed with")
     content = f"{event_id}.{timestamp}.".encode() + body
     return " ".join(_signature(_key(secret), content) for secret in secrets)
+
+
+def headers(secrets: Sequence[str], event_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """Return all that Standart sets on a message itself; the signature as ``sign`` makes it."""
+    return {
+        "content-type": "application/json",
+        "user-agent": f"Standart/{__version__}",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": sign(secrets, event_id, timestamp, body),
+    }
 
 
 def _signature(key: bytes, content: bytes) -> str:
