@@ -285,6 +285,8 @@ _REQUIRED = _SECRETS | {"database_url"}
 
 VARIABLES = tuple(setting.variable for setting in SETTINGS.values())
 
+_OF_COMMANDS = frozenset({"STANDART_API_KEY"})  # what a command reads as an option of its own
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -320,7 +322,7 @@ def describe(environ: Mapping[str, str] | None = None) -> list[Row]:
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """Return the ``STANDART_*`` variables that no setting reads: typing errors, mostly."""
-    known = {name + suffix for name in VARIABLES for suffix in ("", "_FILE")}
+    known = {name + suffix for name in VARIABLES for suffix in ("", "_FILE")} | _OF_COMMANDS
     given = os.environ if environ is None else environ
     return sorted(name for name in given if name.startswith("STANDART_") and name not in known)
 

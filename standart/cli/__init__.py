@@ -31,6 +31,7 @@ COMMANDS = {
     "deliver": "standart.processes:deliver",
     "replay": "standart.cli.operations:replay",
     "check-receiver": "standart.cli.receivers:check_receiver",
+    "listen": "standart.cli.listen:listen",
     "verify": "standart.cli.operations:verify",
     "doctor": "standart.cli.doctor:doctor",
     "settings": "standart.cli.operations:settings",

@@ -388,6 +388,7 @@ def test_the_environment_of_the_process_is_the_default_source(
 def test_variables_that_nothing_reads_are_found() -> None:
     environ = {"STANDART_DATA_DIR_FILE": "", "STANDART_TTL": "1", "OTHER": "1", "REDIS_URL": ""}
     assert unknown_variables(environ) == ["STANDART_TTL"]
+    assert unknown_variables({"STANDART_API_KEY": "of standart listen"}) == []
 
 
 def test_rate_limits_are_shown_as_they_are_written() -> None:
