@@ -22,6 +22,7 @@
     │   ├── ReferenceTaken
     │   ├── NameTaken
     │   ├── UserHasHistory
+    │   ├── EndpointLimit
     │   └── IdempotencyKeyInFlight
     ├── PayloadTooLarge            413
     ├── UnsupportedMediaType       415
@@ -184,6 +185,12 @@ class UserHasHistory(Conflict):
     """A user with transactions cannot be deleted; deactivate it instead."""
 
     code, title = "user_has_history", "User has history"
+
+
+class EndpointLimit(Conflict):
+    """A user may have 20 webhook endpoints at most; delete one first."""
+
+    code, title = "endpoint_limit", "Endpoint limit reached"
 
 
 class IdempotencyKeyInFlight(Conflict):

@@ -26,7 +26,14 @@ from standart.services.key_service import digest_of
 from standart.services.payout_service import NewPayout
 from standart.services.refund_service import NewRefund
 from tests import builders
-from tests.builders import ORIGIN, TestUser, make_key, make_transaction, make_user
+from tests.builders import (
+    ORIGIN,
+    TestUser,
+    make_endpoint,
+    make_key,
+    make_transaction,
+    make_user,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,7 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
             user_id=shop.id, amount="1.00", direction=Direction.CREDIT, reason="Counted anew"
         )
         adjustment_service.create(connection, admin.digest, ORIGIN, adjustment, alone={"RUB": 0})
+        ids["endpoint"] = str(make_endpoint(engine, keyring, shop, url="https://shop.example/2").id)
         ids["adjustment"], ids["user"] = str(adjustment.fresh_id), str(shop.id)
     with Session(engine) as session, transaction(session):
         owner = session.get_one(User, shop.id)

@@ -8,6 +8,7 @@ from standart.api import (
     adjustments,
     balance,
     docs,
+    endpoints,
     errors,
     events,
     fees,
@@ -69,6 +70,13 @@ def init_app(app: Flask) -> None:
     api.add(balance.Balance, "/balance", "balance")
     api.add(events.ListEvents, "/events", "events")
     api.add(events.OneEvent, "/events/<event_id>", "event")
+    api.add(endpoints.CreateEndpoint, "/webhook_endpoints", "create_webhook_endpoint")
+    api.add(endpoints.ListEndpoints, "/webhook_endpoints", "webhook_endpoints")
+    one = "/webhook_endpoints/<endpoint_id>"
+    api.add(endpoints.OneEndpoint, one, "webhook_endpoint")
+    api.add(endpoints.UpdateEndpoint, one, "update_webhook_endpoint")
+    api.add(endpoints.DeleteEndpoint, one, "delete_webhook_endpoint")
+    api.add(endpoints.RotateSecret, f"{one}/rotate_secret", "rotate_webhook_secret")
     api.add(health.Alive, "/healthz", "healthz")
     api.add(health.ReadyToServe, "/readyz", "readyz")
     app.register_blueprint(blueprint)

@@ -35,6 +35,7 @@ _MOST_UNKNOWN: Final = 20
 _DRAINED_BYTES: Final = 1024 * 1024
 
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _CONTENT_TYPE: Final = re.compile(
     r'application/json(?:[ \t]*;[ \t]*charset=(?:utf-8|"utf-8"))?', re.IGNORECASE
 )
@@ -45,6 +46,7 @@ _WORDS: Final = (
     ("`str", "`string"),
     ("`Number`", "`number`"),
     ("`bool`", "`boolean`"),
+    ("`int", "`integer"),
 )
 
 if TYPE_CHECKING:
@@ -83,8 +85,10 @@ _SCANNER: Final = json.JSONDecoder(
 )
 
 
-def read(schema: type[Schema]) -> Schema:
+def read(schema: type[Schema], *, optional: bool = False) -> Schema:
     """Return the body of the current request as ``schema``.
+
+    Where it is ``optional``, none at all says what an empty object says.
 
     Raises:
         UnsupportedMediaType: not ``application/json`` in UTF-8, or encoded (gzip).
@@ -93,12 +97,20 @@ def read(schema: type[Schema]) -> Schema:
         InvalidInput: JSON that is not what the schema says.
     """
     environ = request.environ
+    if optional and _is_absent(environ):
+        return typed({}, schema)
     content_type = environ.get("CONTENT_TYPE", "")
     if content_type != "application/json" and not _CONTENT_TYPE.fullmatch(content_type):
         raise UnsupportedMediaType
     if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedMediaType
     return parse(_bytes(environ), schema)
+
+
+def _is_absent(environ: WSGIEnvironment) -> bool:
+    """Tell whether the request has no body; one without a length may be sent in chunks."""
+    without_length = "HTTP_TRANSFER_ENCODING" not in environ
+    return environ.get("CONTENT_LENGTH", "") in ("", "0") and without_length
 
 
 def _bytes(environ: WSGIEnvironment) -> bytes:
@@ -148,10 +160,12 @@ def parse(data: bytes, schema: type[Schema]) -> Schema:
         raise Malformed("The body is not JSON.") from None
     if type(found) is not dict:
         raise InvalidInput.of("body", "must be a JSON object")
-    # The one field that may be a number literal: its text is the exact value.
-    amount = found.get("amount")
+    # The fields that may be number literals: the text of an amount is its exact value.
+    amount, rate = found.get("amount"), found.get("rate_limit")
     if type(amount) is Number:
         found["amount"] = amount.text
+    if type(rate) is Number and _WHOLE.fullmatch(rate.text):
+        found["rate_limit"] = int(rate.text)
     return typed(found, schema)
 
 

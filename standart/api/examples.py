@@ -116,6 +116,7 @@ _MESSAGES: Final = {
     "amount": "has more than 2 fractional digits (RUB)",
     "id": "must be a UUID with dashes",
     "limit": "must be a whole number from 1 to 100",
+    "url": "must start with https://",
     "user_id": "An admin's key must name the merchant.",
     "verbose": "is not a known field",
 }

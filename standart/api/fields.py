@@ -17,6 +17,7 @@ SENT_AS = "x-sent-as"
 
 EXAMPLE_ID = "0198f0c2-7d3e-7c4b-9a51-3f0d7f1c2b6a"
 EXAMPLE_USER = "0198f0c1-1b2a-7e0d-8c3f-5a6b7c8d9e0f"
+EXAMPLE_ENDPOINT = "0198f0c1-9c8d-7a6b-8e5f-4d3c2b1a0f9e"
 
 
 def _text(description: str, *, longest: int, shortest: int = 0, example: str) -> Meta:

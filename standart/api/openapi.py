@@ -107,7 +107,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {
-            "required": True,
+            "required": not operation.body_optional,
             "content": {
                 "application/json": {
                     "schema": _ref(operation.body),
@@ -129,19 +129,13 @@ def _description(operation: Operation) -> str:
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    parameters: list[dict[str, Any]] = []
-    if operation.path_parameter:
-        parameters.append(
-            {
-                "name": operation.path_parameter,
-                "in": "path",
-                "required": True,
-                "schema": msgspec.json.schema(fields.Id),
-            }
-        )
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": msgspec.json.schema(fields.Id)}
+        for name in operation.path_parameters
+    ]
     if operation.query:
         parameters += [_parameter(field) for field in msgspec.structs.fields(operation.query)]
-    if operation.body:
+    if operation.method == "post" and operation.body:
         parameters.append(_IDEMPOTENCY_KEY)
     return parameters
 

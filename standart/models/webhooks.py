@@ -140,6 +140,8 @@ class WebhookReplay(Base):
     since: Mapped[datetime] = mapped_column(UtcDateTime)
     until: Mapped[datetime] = mapped_column(UtcDateTime)
     scope: Mapped[ReplayScope] = mapped_column(text_enum(ReplayScope, "scope"))
+    # The events of the span as it was counted first; then how many of them are done with.
+    total: Mapped[int] = mapped_column(server_default=text("0"))
     examined: Mapped[int] = mapped_column(server_default=text("0"))
     requeued: Mapped[int] = mapped_column(server_default=text("0"))
     # The (created_at, id) of the last event that was examined.

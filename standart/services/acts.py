@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from standart.db import constraint_name, unit
+from standart.encryption import Keyring
 from standart.errors import Forbidden, Unauthenticated
 from standart.models import Scope
 from standart.services import idempotency_service, key_service
@@ -36,8 +37,11 @@ def perform(
     work: Work,
     *,
     claim: IdempotencyClaim | None = None,
+    sealed_by: Keyring | None = None,
 ) -> Answer:
     """Run ``work`` for whoever asks, all of it or nothing; replay a kept answer instead.
+
+    Answers that show a secret are kept ``sealed_by`` the key ring.
 
     ``connection`` is in autocommit mode. A caller that lost its connection runs the act once
     more, perhaps after the commit: ``work`` must know its own first run by an id that was
@@ -48,7 +52,7 @@ def perform(
         IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
     """
     try:
-        return _perform(connection, caller, origin, scope, work, claim)
+        return _perform(connection, caller, origin, scope, work, claim, sealed_by)
     except IntegrityError as error:
         if constraint_name(error) in _CALLER_CONSTRAINTS:
             raise Unauthenticated("This user was deleted meanwhile.") from error
@@ -62,6 +66,7 @@ def _perform(
     scope: Scope,
     work: Work,
     claim: IdempotencyClaim | None,
+    ring: Keyring | None,
 ) -> Answer:
     with unit(connection):
         actor = _proven(connection, caller, origin)
@@ -69,13 +74,13 @@ def _perform(
         # A key belongs to a user; the service itself and the command line have none.
         owner_id = actor.user_id if claim is not None else None
         if claim is not None and owner_id is not None:
-            kept = idempotency_service.take(connection, owner_id, claim)
+            kept = idempotency_service.take(connection, owner_id, claim, ring)
             if kept is not None:
                 return kept
         answer = work(actor)
         if claim is not None and owner_id is not None:
             # ``take`` holds the key's lock until the commit: nobody can keep another answer.
-            idempotency_service.keep(connection, owner_id, claim, answer)
+            idempotency_service.keep(connection, owner_id, claim, answer, ring)
         return answer
 
 

@@ -13,18 +13,22 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from standart.clock import now
 from standart.encryption import Keyring
 from standart.models import DisabledReason, User, WebhookEndpoint, WebhookLane
 from standart.services import audit_service, outbox
 from standart.services.access import SYSTEM, Actor
+from standart.services.endpoint_rules import MASK
 from standart.services.wire import rfc3339
 from standart.webhooks import signing
 
 SECRET_OVERLAP: Final = timedelta(hours=24)
 """For how long after a rotation the former secret signs as well."""
+
+PATIENCE: Final = 5
+"""After so many failures in a row an endpoint is only probed, one attempt at a time."""
 
 
 def add_default(session: Session, keyring: Keyring, user: User, url: str | None) -> str:
@@ -44,14 +48,33 @@ def add_default(session: Session, keyring: Keyring, user: User, url: str | None)
 
 def set_default_url(user: User, url: str | None) -> None:
     """Change where the default endpoint is; a saved URL is called again after a stop."""
-    user.endpoint.url = url
     enable(user.endpoint)
+    user.endpoint.url = url
 
 
 def enable(endpoint: WebhookEndpoint) -> None:
-    """Let an endpoint be called again, whyever it was not."""
+    """Let an endpoint be called again, whyever it was not; its failures are forgotten."""
+    session = object_session(endpoint)
+    if session is not None:
+        forgive(session, endpoint.user_id, endpoint.id)
     endpoint.disabled_at = None
     endpoint.disabled_reason = None
+
+
+_FORGIVE = text(
+    """
+    UPDATE webhook_lanes SET failures = 0, failing_since = NULL, open_until = NULL, free_at = NULL
+    WHERE user_id = :user_id AND endpoint_id = :id
+    """
+)
+
+
+def forgive(session: Session | Connection, user_id: UUID, endpoint_id: UUID) -> None:
+    """Forget how an endpoint has failed: one that failed for days would be stopped at once.
+
+    The lane is locked before the endpoint, as by whoever records attempts.
+    """
+    session.execute(_FORGIVE, {"user_id": user_id, "id": endpoint_id})
 
 
 def secret_of(keyring: Keyring, endpoint: WebhookEndpoint) -> str:
@@ -85,15 +108,20 @@ def rotate_secret(
     endpoint.previous_secret_until = now() + SECRET_OVERLAP
     endpoint.secret = seal_secret(keyring, endpoint.id, secret)
     session.flush()
-    if endpoint.id == endpoint.user_id:
-        audit_service.record(
-            session, actor, "user.webhook_secret_rotated", "user", endpoint.user_id
-        )
+    record_rotation(session, actor, endpoint.user_id, endpoint.id)
+    return secret
+
+
+def record_rotation(
+    session: Session | Connection, actor: Actor, user_id: UUID, endpoint_id: UUID
+) -> None:
+    """Note in the audit log that an endpoint has a new secret."""
+    if endpoint_id == user_id:
+        audit_service.record(session, actor, "user.webhook_secret_rotated", "user", user_id)
     else:
         audit_service.record(
-            session, actor, "endpoint.secret_rotated", "webhook_endpoint", endpoint.id
+            session, actor, "endpoint.secret_rotated", "webhook_endpoint", endpoint_id
         )
-    return secret
 
 
 def _secret_context(endpoint_id: UUID) -> bytes:
@@ -168,10 +196,18 @@ def endpoint_json(row: str) -> str:
     return f"""(SELECT row_to_json(j) FROM (SELECT
         {row}.id, {row}.user_id, {row}.id = {row}.user_id AS "default", {row}.url,
         {row}.event_types, {row}.description, {row}.ordered, {row}.rate_limit,
+        coalesce((SELECT json_object_agg(h.name, '{MASK}')
+            FROM unnest({row}.header_names) AS h (name)), '{{}}'::json) AS headers,
         {row}.disabled_at IS NULL AS enabled, {row}.disabled_reason,
         CASE WHEN {row}.disabled_at IS NULL THEN 'enabled' ELSE 'disabled' END AS status,
         {rfc3339(f"{row}.disabled_at")} AS disabled_at,
-        {row}.header_names,
+        (SELECT CASE WHEN l.failures < {PATIENCE} THEN 'normal' ELSE 'slow' END
+            FROM webhook_lanes l
+            WHERE l.user_id = {row}.user_id AND l.endpoint_id = {row}.id) AS lane,
+        (SELECT {rfc3339("l.failing_since")} FROM webhook_lanes l
+            WHERE l.user_id = {row}.user_id AND l.endpoint_id = {row}.id) AS failing_since,
+        CASE WHEN {row}.previous_secret_until > clock_timestamp()
+            THEN {rfc3339(f"{row}.previous_secret_until")} END AS previous_secret_until,
         {rfc3339(f"{row}.created_at")} AS created_at
     ) AS j)"""
 

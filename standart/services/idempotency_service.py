@@ -1,21 +1,27 @@
 """Idempotency keys: one key, one effect, one answer.
 
 The answer is kept for 24 hours for each user and path, in the database transaction that
-has the effect. Only 2xx answers are kept: an error changed nothing and is computed anew.
+has the effect. Only 2xx answers are kept: an error changed nothing and is computed anew. One
+that shows a secret is kept sealed by the key ring.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from standart.encryption import Keyring
 from standart.errors import IdempotencyKeyInFlight, IdempotencyKeyReused
 from standart.services.transaction_sql import IDEMPOTENCY_LOCK, KEPT_FOR
+
+SEALED: Final = "sealed:"
+"""What a kept answer begins with that is no JSON but a box of the key ring, in base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,12 @@ def _found(
     return Answer(row.status, row.body, replayed=True)
 
 
-def take(connection: Connection, user_id: UUID, claim: IdempotencyClaim) -> Answer | None:
+def take(
+    connection: Connection, user_id: UUID, claim: IdempotencyClaim, ring: Keyring | None = None
+) -> Answer | None:
     """Hold the key until the transaction ends; return its kept answer, ``None`` if it is free.
+
+    ``ring`` opens the answers of calls that keep theirs sealed.
 
     Raises:
         IdempotencyKeyReused: the key was used with another body.
@@ -121,15 +131,38 @@ def take(connection: Connection, user_id: UUID, claim: IdempotencyClaim) -> Answ
     # Locked first and read by a statement of its own: it sees what the holder before kept.
     if connection.scalar(_IN_FLIGHT, parameters):
         raise IdempotencyKeyInFlight(retry_after=1)
-    return _found(connection, parameters, claim)
+    kept = _found(connection, parameters, claim)
+    if kept is None or ring is None:
+        return kept
+    box = base64.b64decode(kept.body.removeprefix(SEALED))
+    plain = ring.decrypt(box, sealed_context(user_id, claim.path, claim.key))
+    return Answer(kept.status, plain.decode(), replayed=True)
 
 
-def keep(connection: Connection, user_id: UUID, claim: IdempotencyClaim, answer: Answer) -> bool:
-    """Keep ``answer`` where the act itself wrote nothing; ``False`` if another was quicker."""
+def sealed_context(user_id: UUID, path: str, key: str) -> bytes:
+    """Return what a kept answer is sealed for: its own row and no other."""
+    return b"kept_answer:" + user_id.bytes + hashlib.sha256(f"{path} {key}".encode()).digest()
+
+
+def keep(
+    connection: Connection,
+    user_id: UUID,
+    claim: IdempotencyClaim,
+    answer: Answer,
+    ring: Keyring | None = None,
+) -> bool:
+    """Keep ``answer`` where the act itself wrote nothing; ``False`` if another was quicker.
+
+    With a ``ring`` it is kept sealed, as it shows a secret.
+    """
+    body = answer.body
+    if ring is not None:
+        box = ring.encrypt(body.encode(), sealed_context(user_id, claim.path, claim.key))
+        body = SEALED + base64.b64encode(box).decode()
     parameters = {
         "user_id": user_id,
         "answer_status": answer.status,
-        "body": answer.body,
+        "body": body,
         **claim.parameters(),
     }
     return connection.execute(_KEEP, parameters).rowcount == 1

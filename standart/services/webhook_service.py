@@ -37,8 +37,7 @@ KEPT_CHARACTERS: Final = 4096
 ROOM: Final = 100
 """How many attempts at one endpoint may be under way at most, over all workers."""
 
-PATIENCE: Final = 5
-"""After so many failures in a row an endpoint is only probed, one attempt at a time."""
+PATIENCE: Final = endpoint_service.PATIENCE
 
 SHORTEST_PAUSE: Final = 5
 LONGEST_PAUSE: Final = 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -48,6 +49,12 @@ KEYED = {
     "api.balance": Scope.READ,
     "api.events": Scope.READ,
     "api.event": Scope.READ,
+    "api.create_webhook_endpoint": Scope.WRITE,
+    "api.webhook_endpoints": Scope.READ,
+    "api.webhook_endpoint": Scope.READ,
+    "api.update_webhook_endpoint": Scope.WRITE,
+    "api.delete_webhook_endpoint": Scope.WRITE,
+    "api.rotate_webhook_secret": Scope.WRITE,
 }
 PUBLIC = {
     "api.healthz",
@@ -63,6 +70,8 @@ PUBLIC = {
 }
 # Blueprints whose every other route needs a login of the panel.
 PANEL = {"admin", "users", "transactions", "webhooks", "audit"}
+
+BRACES = str.maketrans("<>", "{}")
 
 UNKNOWN = "0198f0c2-7d3e-7c4b-9a51-3f0d7f1c2b6a"
 
@@ -88,12 +97,16 @@ def test_no_rule_is_left_over(app: Flask) -> None:
 
 
 def test_the_documentation_tells_the_same_scopes(app: Flask) -> None:
-    told = {f"/{each.path.strip('/')}": each.scope for each in OPERATIONS}
-    by_path = {str(rule).replace("<event_id>", "{id}"): rule.endpoint for rule in rules(app)}
-    kept = {path: KEYED.get(endpoint) for path, endpoint in by_path.items()}
-    assert {path: kept[path] for path in told} == told
-    api_paths = {path for path, endpoint in by_path.items() if endpoint.startswith("api.")}
-    assert api_paths == set(told)
+    told = {(each.method, each.path): each.scope for each in OPERATIONS}
+    kept = {
+        (method.lower(), re.sub("<(?:event|endpoint)_id>", "{id}", str(rule)).translate(BRACES)): (
+            KEYED.get(rule.endpoint)
+        )
+        for rule in rules(app)
+        if rule.endpoint.startswith("api.")
+        for method in (rule.methods or set()) - {"HEAD"}
+    }
+    assert kept == told
 
 
 def filled(rule: Rule) -> str:
@@ -157,6 +170,19 @@ def get(path: str, subject: str = "") -> Send:
     return send
 
 
+def about(method: str, path: str, **members: Any) -> Send:
+    """Call ``path``, which has the name of its subject in braces."""
+
+    def send(client: FlaskClient, headers: dict[str, str], world: World) -> TestResponse:
+        place = path.format_map(world.ids)
+        return client.open(place, method=method, json=members or None, headers=headers)
+
+    return send
+
+
+HOOK = "https://warehouse.example/hook"
+ENDPOINT = "/webhook_endpoints/{endpoint}"
+
 MATRIX = [
     Case("api.create_transaction", post("/create_transaction", amount="1.00"), 201, 201, 422),
     Case("api.cancel_transaction", post("/cancel_transaction", id="pending"), 200, 404, 200),
@@ -196,6 +222,12 @@ MATRIX = [
     Case("api.balance", get("/balance"), 200, 200, 422),
     Case("api.events", get("/events"), 200, 200, 200),
     Case("api.event", get("/events/", "event"), 200, 404, 200),
+    Case("api.create_webhook_endpoint", post("/webhook_endpoints", url=HOOK), 201, 201, 422),
+    Case("api.webhook_endpoints", get("/webhook_endpoints"), 200, 200, 200),
+    Case("api.webhook_endpoint", about("GET", ENDPOINT), 200, 404, 200),
+    Case("api.update_webhook_endpoint", about("PATCH", ENDPOINT, ordered=True), 200, 404, 200),
+    Case("api.delete_webhook_endpoint", about("DELETE", ENDPOINT), 200, 404, 404),
+    Case("api.rotate_webhook_secret", about("POST", f"{ENDPOINT}/rotate_secret"), 200, 404, 200),
 ]
 
 
@@ -235,7 +267,14 @@ def test_lists_hold_the_callers_own_rows_only(
     client: FlaskClient, engine: Engine, superuser: Engine, keyring: Keyring
 ) -> None:
     world = make_world(engine, superuser, keyring)
-    for path in ("/transactions", "/refunds", "/payouts", "/adjustments", "/events"):
+    for path in (
+        "/transactions",
+        "/refunds",
+        "/payouts",
+        "/adjustments",
+        "/events",
+        "/webhook_endpoints",
+    ):
         for query in ("", f"?user_id={world.shop.id}"):
             rows = client.get(path + query, headers=world.stranger.headers).json["data"]
             assert {row["user_id"] for row in rows} <= {str(world.stranger.id)}

@@ -7,6 +7,7 @@ from typing import Final
 from standart.api.operations import (
     adjustments,
     balance,
+    endpoints,
     events,
     fees,
     health,
@@ -29,6 +30,7 @@ OPERATIONS: Final = (
     *adjustments.OPERATIONS,
     *notes.OPERATIONS,
     *balance.OPERATIONS,
+    *endpoints.OPERATIONS,
     *events.OPERATIONS,
     *health.OPERATIONS,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -27,13 +28,8 @@ Errors = tuple[type[DomainError], ...]
 
 ANY: Final[Errors] = (Malformed, InvalidInput, Unavailable)
 KEYED: Final[Errors] = (*ANY, Unauthenticated, InsufficientScope, TooManyRequests)
-POSTED: Final[Errors] = (
-    *KEYED,
-    PayloadTooLarge,
-    UnsupportedMediaType,
-    IdempotencyKeyInFlight,
-    IdempotencyKeyReused,
-)
+SENT: Final[Errors] = (*KEYED, PayloadTooLarge, UnsupportedMediaType)
+POSTED: Final[Errors] = (*SENT, IdempotencyKeyInFlight, IdempotencyKeyReused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +40,7 @@ class Operation:
     example of a 422 complains about.
     """
 
-    method: Literal["get", "post"]
+    method: Literal["get", "post", "patch", "delete"]
     path: str
     id: str
     tag: str
@@ -57,6 +53,11 @@ class Operation:
     wrong_field: str
     successes: Mapping[int, str] = field(default_factory=lambda: {200: "Done."})
     body: type[Struct] | None = None
+    body_optional: bool = False
     examples: Mapping[str, Any] = field(default_factory=dict)
     query: type[Struct] | None = None
-    path_parameter: str | None = None
+
+    @property
+    def path_parameters(self) -> list[str]:
+        """The names in the path; each is an id."""
+        return re.findall(r"{(\w+)}", self.path)

@@ -35,7 +35,6 @@ OPERATIONS: Final = (
         summary="Read one event",
         description="What happened, as webhooks carry it, with deliveries.",
         scope=Scope.READ,
-        path_parameter="id",
         answer=schemas.Event,
         example=examples.EVENT,
         errors=(*KEYED, NotFound),

@@ -25,7 +25,7 @@ from standart.api.schemas.transactions import Transaction
 # As in the document; types that differ by their members only cannot be told apart in reading.
 _OBJECTS: Final = [
     {"$ref": f"#/components/schemas/{name}"}
-    for name in ("Transaction", "Refund", "Payout", "Adjustment")
+    for name in ("Transaction", "Refund", "Payout", "Adjustment", "Endpoint")
 ]
 
 

@@ -194,6 +194,7 @@ def _create_tables() -> None:
             ),
             nullable=False,
         ),
+        sa.Column("total", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("examined", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("requeued", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("reached_at", sa.DateTime(timezone=True), nullable=True),
