@@ -76,6 +76,7 @@ class Window(Generic[Work, Result]):
         self._arrived = asyncio.Event()
         self._results: list[tuple[Work, Result]] = []
         self._under_way: set[asyncio.Task[None]] = set()
+        self._writing = False
         self._claiming = True
         self._stopping = False
         self.tried = 0
@@ -132,7 +133,7 @@ class Window(Generic[Work, Result]):
 
     async def _more_may_come(self, again: float | None) -> bool:
         """Wait for a reason to claim; False when there is nothing to wait for."""
-        if self._under_way or self._results:
+        if self._under_way or self._results or self._writing:
             await self._wait(POLL_SECONDS if again is None else min(POLL_SECONDS, again))
             return True
         soon = again is not None and again <= self._linger
@@ -145,7 +146,9 @@ class Window(Generic[Work, Result]):
 
     async def _carry_out(self, work: Work) -> None:
         try:
-            self._results.append((work, await self._attempt(work)))
+            result = await self._attempt(work)
+            # Only now: the list of before may be the recorder's already.
+            self._results.append((work, result))
         except Exception:
             # An attempt has an outcome for all that a receiver does; this is a fault of ours,
             # and must not take the others along. The lease ends, and it is tried again.
@@ -159,7 +162,9 @@ class Window(Generic[Work, Result]):
             self._arrived.clear()
             results, self._results = self._results, []
             if results:
+                self._writing = True
                 await self._write_down(results)
+                self._writing = False
                 self.tried += len(results)
                 # What was recorded made room at its endpoints.
                 self._woken.set()
