@@ -209,8 +209,8 @@ class Mover:
                     journal_id=journal_id,
                 )
             self._run(
-                "INSERT INTO events (user_id, id, transaction_id, type, payload)"
-                " VALUES (:user_id, :event_id, :id, 'transaction.confirmed', '{}')",
+                "INSERT INTO events (user_id, id, transaction_id, type, sequence, payload)"
+                " VALUES (:user_id, :event_id, :id, 'transaction.confirmed', 1, '{}')",
                 id=late_id,
                 event_id=new_id(),
             )

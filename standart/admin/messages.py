@@ -31,7 +31,13 @@ DELIVERY_STATES: Final = {
     "delivered": lazy_gettext("Delivered"),
     "dead": lazy_gettext("Given up"),
 }
+STOPS: Final = {
+    "owner": lazy_gettext("switched off by its owner"),
+    "gone": lazy_gettext("the receiver answered 410; save its URL anew to go on"),
+    "failing": lazy_gettext("every try failed for five days; save its URL anew to go on"),
+}
 EVENT_TYPES: Final = {
+    "transaction.created": lazy_gettext("Transaction created"),
     "transaction.confirmed": lazy_gettext("Transaction confirmed"),
     "transaction.canceled": lazy_gettext("Transaction canceled"),
     "transaction.expired": lazy_gettext("Transaction expired"),
@@ -43,6 +49,8 @@ EVENT_TYPES: Final = {
     "payout.paid": lazy_gettext("Payout paid"),
     "payout.failed": lazy_gettext("Payout failed"),
     "balance.adjusted": lazy_gettext("Balance adjusted"),
+    "webhook_endpoint.disabled": lazy_gettext("Webhook endpoint stopped"),
+    "ping": lazy_gettext("Test message"),
 }
 OBJECTS: Final = {
     "transaction": lazy_gettext("Transaction"),
@@ -52,6 +60,7 @@ OBJECTS: Final = {
     "adjustment": lazy_gettext("Adjustment"),
     "note": lazy_gettext("Note"),
     "event": lazy_gettext("Event"),
+    "webhook_endpoint": lazy_gettext("Webhook endpoint"),
 }
 ACCOUNTS: Final = {
     "available": lazy_gettext("Available to the merchant"),
@@ -98,6 +107,8 @@ ACTIONS: Final = {
     "adjustment.canceled": lazy_gettext("Adjustment canceled"),
     "note.created": lazy_gettext("Note written"),
     "event.replayed": lazy_gettext("Webhook sent again"),
+    "endpoint.disabled": lazy_gettext("Webhook endpoint stopped"),
+    "endpoint.secret_rotated": lazy_gettext("Webhook secret rotated"),
     "fee_schedule.set": lazy_gettext("Fee schedule set"),
     "limit.set": lazy_gettext("Limit set"),
     "limit.removed": lazy_gettext("Limit removed"),

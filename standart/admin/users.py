@@ -30,7 +30,7 @@ from standart.admin.user_secrets import UserSecrets
 from standart.clock import now
 from standart.errors import DomainError, NotFound
 from standart.extensions import in_transaction, keyring, settings
-from standart.models import User
+from standart.models import DisabledReason, User
 from standart.services import (
     audit_service,
     fee_service,
@@ -143,6 +143,9 @@ class Users(UserSecrets):
             }
             if form.password.data:
                 changed["password"] = form.password.data
+            if user.endpoint.disabled_reason not in (None, DisabledReason.OWNER):
+                # To save a URL, the same one too, is to say that its receiver is back.
+                changed.setdefault("webhook_url", user.webhook_url)
             if changed:
                 user_service.update_user(session, actor(), user, **changed)
 

@@ -184,14 +184,15 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         raise UserHasHistory
     _keep_an_admin(session, user)
     before = describe(user)
-    for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit, WebhookEndpoint):
-        session.execute(delete(table).where(table.user_id == user.id))
-    session.delete(user)
     try:
+        for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit, WebhookEndpoint):
+            session.execute(delete(table).where(table.user_id == user.id))
+        session.delete(user)
         session.flush()
     except IntegrityError as error:
-        # Fees, notes, approvals, payouts: what is kept for ever names the user.
-        if constraint_name(error).endswith("_users"):
+        # Fees, notes, approvals, payouts, events: what is kept for ever names the user, or one
+        # of its endpoints.
+        if constraint_name(error).endswith(("_users", "_webhook_endpoints")):
             raise UserHasHistory from None
         raise
     audit_service.record(session, actor, "user.deleted", "user", user.id, before=before)

@@ -41,7 +41,7 @@ def names(
     overdue(superuser, str(made["expired"]))
     assert transaction_service.expire_overdue(connection, batch=10) == 1
     result = AttemptResult("delivered", 200, "", "", 1)
-    claimed = webhook_service.claim_due(connection, keyring)
+    claimed = webhook_service.claim_due(connection, keyring).deliveries
     webhook_service.record_attempts(connection, [(each, result) for each in claimed], schedule=())
     return {
         **made,

@@ -322,7 +322,7 @@ def test_webhooks_show_attempts_and_what_came_back(
     owner = make_user(engine, keyring, webhook_url="https://example.com/hook")
     made = make_transaction(engine, owner)
     panel.post(f"/admin/transactions/{made['id']}/confirm")
-    (claimed,) = webhook_service.claim_due(connection, keyring)
+    (claimed,) = webhook_service.claim_due(connection, keyring).deliveries
     result = AttemptResult("http_500", 500, "<h1>Oops & more</h1>", "", 41)
     webhook_service.record_attempts(connection, [(claimed, result)], schedule=(5,))
 

@@ -35,6 +35,12 @@ def _user(connection: Connection, name: str) -> Any:
     return connection.execute(text("SELECT * FROM users WHERE name = :name"), {"name": name}).one()
 
 
+def _endpoint(connection: Connection, name: str) -> Any:
+    """The default endpoint of a user."""
+    query = "SELECT w.* FROM webhook_endpoints w JOIN users u ON u.id = w.id WHERE u.name = :name"
+    return connection.execute(text(query), {"name": name}).one()
+
+
 def _secrets(page: str) -> list[str]:
     return re.findall(r'class="whole secret">([^<]+)<', page)
 
@@ -135,7 +141,7 @@ def test_edit_changes_what_was_changed_and_writes_it_down(
     assert "Saved." in panel.follow(answer)
     user = _user(connection, merchant.name)
     assert str(user.commission_rate) == "0.050000"
-    assert user.webhook_url == "https://example.com/hook"
+    assert _endpoint(connection, merchant.name).url == "https://example.com/hook"
     changed = connection.execute(
         text("SELECT before, after FROM audit_log WHERE action = 'user.updated'")
     ).one()
@@ -291,9 +297,46 @@ def test_the_webhook_secret_is_shown_on_demand_and_rotated(
     assert new != merchant.webhook_secret
     actions = connection.scalars(text("SELECT action FROM audit_log ORDER BY id")).all()
     assert actions[-2:] == ["user.webhook_secret_shown", "user.webhook_secret_rotated"]
-    user = _user(connection, merchant.name)
-    assert user.previous_secret_until is not None
-    assert merchant.webhook_secret.encode() not in bytes(user.webhook_secret)
+    endpoint = _endpoint(connection, merchant.name)
+    assert endpoint.previous_secret_until is not None
+    for sealed in (endpoint.secret, endpoint.previous_secret):
+        assert merchant.webhook_secret.encode() not in bytes(sealed)
+        assert new.encode() not in bytes(sealed)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said", "goes_on"),
+    [
+        ("gone", "answered 410", True),
+        ("failing", "failed for five days", True),
+        ("owner", "switched off by its owner", False),
+    ],
+)
+def test_a_stopped_receiver_is_shown_with_the_reason_and_goes_on_when_saved(
+    panel: Panel,
+    merchant: TestUser,
+    connection: Connection,
+    reason: str,
+    said: str,
+    goes_on: bool,
+) -> None:
+    address = f"/admin/users/{merchant.id}"
+    assert "Stopped" not in panel.get(address).text
+    connection.execute(
+        text(
+            "UPDATE webhook_endpoints SET url = :url, disabled_at = clock_timestamp(),"
+            " disabled_reason = :reason WHERE id = :id"
+        ),
+        {"id": merchant.id, "reason": reason, "url": NEW["webhook_url"]},
+    )
+
+    page = panel.get(address).text
+    assert "Stopped" in page
+    assert said in page
+
+    panel.post(f"{address}/edit", {**NEW, "name": merchant.name, "currency": "RUB"})
+    assert (_endpoint(connection, merchant.name).disabled_at is None) is goes_on
+    assert ("Stopped" not in panel.get(address).text) is goes_on
 
 
 def test_the_list_has_balances_search_and_pages(

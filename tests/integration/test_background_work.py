@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import socket
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from standart import tasks
 from standart.encryption import Keyring
-from standart.services import transaction_service
+from standart.services import transaction_service, webhook_service
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
 from tests.integration.concurrency import wait_until
 
@@ -57,11 +56,12 @@ def test_a_secret_that_does_not_open_holds_up_no_other_merchant(
     end(sound)
     with superuser.begin() as all_powerful:
         all_powerful.execute(
-            text("UPDATE users SET webhook_secret = 'damaged' WHERE id = :id"), {"id": broken.id}
+            text("UPDATE webhook_endpoints SET secret = 'damaged' WHERE id = :id"),
+            {"id": broken.id},
         )
 
     with app.app_context(), caplog.at_level(logging.ERROR):
-        assert tasks.deliver_batch() == 2
+        assert tasks.deliver_now() == 2
 
     assert outcomes(connection, sound) == ["refused"]
     assert outcomes(connection, broken) == ["unsigned"]
@@ -75,33 +75,37 @@ def test_a_stopped_receivers_pile_holds_up_no_other_merchant(
     shop: Callable[[], TestUser],
     end: Callable[[TestUser], None],
     connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(webhook_service, "WALK", 2)
     stopped, sound = shop(), shop()
     for _ in range(5):
         end(stopped)
     end(sound)
     connection.execute(
-        text("UPDATE users SET webhook_stopped_at = clock_timestamp() WHERE id = :id"),
+        text(
+            "UPDATE webhook_endpoints SET disabled_at = clock_timestamp(),"
+            " disabled_reason = 'gone' WHERE id = :id"
+        ),
         {"id": stopped.id},
     )
 
     with app.app_context():
-        assert tasks.deliver_batch(batch=2) == 1
+        assert tasks.deliver_now() == 1
 
     assert outcomes(connection, sound) == ["refused"]
     assert outcomes(connection, stopped) == []
+    states = text("SELECT state FROM deliveries WHERE user_id = :id")
+    assert list(connection.scalars(states, {"id": stopped.id})) == ["dead"] * 5
 
 
-def test_receivers_that_hang_leave_a_thread_for_the_sweeps(
+def test_receivers_that_hang_hold_one_thread_only_and_the_others_are_for_the_sweeps(
     app: Flask,
     engine: Engine,
     keyring: Keyring,
     end: Callable[[TestUser], None],
     connection: Connection,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tasks, "deliver_batch", functools.partial(tasks.deliver_batch, batch=1))
-
     def deliver() -> int:
         with app.app_context():
             return int(tasks.deliver.run())
@@ -115,15 +119,18 @@ def test_receivers_that_hang_leave_a_thread_for_the_sweeps(
         hanging = make_user(
             engine, keyring, webhook_url=f"http://127.0.0.1:{silent.getsockname()[1]}/"
         )
-        for _ in range(tasks.DELIVERERS + 1):
+        for _ in range(2):
             end(hanging)
-        stuck = [pool.submit(deliver) for _ in range(tasks.DELIVERERS)]
-        wait_until(lambda: leased() == tasks.DELIVERERS)
+        stuck = pool.submit(deliver)
+        wait_until(lambda: leased() == 2)
 
+        assert deliver() == 0, "another thread is at it already"
+        assert not stuck.done()
+        end(hanging)
         assert deliver() == 0
-        assert leased() == tasks.DELIVERERS
-        assert not any(each.done() for each in stuck)
+        wait_until(lambda: leased() == 3)
+        assert not stuck.done()
         silent.close()
 
-    assert sum(each.result() for each in stuck) == tasks.DELIVERERS + 1
-    assert len(outcomes(connection, hanging)) == tasks.DELIVERERS + 1
+    assert stuck.result() >= 3
+    assert len(outcomes(connection, hanging)) == stuck.result()

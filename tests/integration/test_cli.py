@@ -21,7 +21,7 @@ from standart.config import Settings
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.models import ApiKey, AuditRecord, Role, Scope
-from standart.services import key_service, user_service
+from standart.services import endpoint_service, key_service, user_service
 from standart.services.access import Origin
 from tests.builders import PASSWORD, TestUser, make_transaction, overdue
 from tests.integration.commands import Run, refused
@@ -103,7 +103,7 @@ def test_a_merchant_is_created_as_json(run: Run, engine: Engine, keyring: Keyrin
             "currency": "EUR",
             "webhook_url": "http://127.0.0.1:9999/hook",
             "unique_reference": False,
-            "webhook_secret": user_service.webhook_secret(keyring, user),
+            "webhook_secret": endpoint_service.secret_of(keyring, user.endpoint),
         }
 
 

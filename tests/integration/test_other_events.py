@@ -1,4 +1,4 @@
-"""Events of refunds, payouts and adjustments: read like those of transactions, never sent."""
+"""Events of refunds, payouts and adjustments: read like others, sent where asked for."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import Conflict
 from standart.models import User
-from standart.services import webhook_service
+from standart.services import event_list, replay_service, transaction_service, webhook_service
 from standart.services.access import SYSTEM, Actor
 from tests import movements
-from tests.builders import TestUser
+from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction, make_user
 from tests.integration.panel import Panel
 
 TOLD = {
@@ -35,6 +35,8 @@ TOLD = {
     "payout_canceled": ["payout.canceled", "payout.created"],
     "confirmed": ["transaction.confirmed"],
 }
+SEQUENCES = {name: list(range(len(types), 0, -1)) for name, types in TOLD.items()}
+SEQUENCES["confirmed"] = [2]  # nobody asked for its creation
 KINDS = {"waiting": "adjustment", "credit": "adjustment", "refund": "refund"}
 
 
@@ -44,7 +46,7 @@ def moved(connection: Connection, names: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(connection: Connection, actor: Actor, **filters: Any) -> list[dict[str, Any]]:
-    rows = webhook_service.list_events(connection, actor, limit=100, **filters)
+    rows = event_list.list_events(connection, actor, limit=100, **filters)
     return [json.loads(body) for body, _, _ in rows]
 
 
@@ -55,6 +57,8 @@ def test_each_object_has_its_events_under_its_id(
     events = told(connection, admin.actor, object_id=moved[name])
 
     assert [each["type"] for each in events] == TOLD[name]
+    assert [each["sequence"] for each in events] == SEQUENCES[name]
+    assert [each["payload"].get("sequence") for each in events] == SEQUENCES[name]
     usual = "transaction" if name == "confirmed" else "payout"
     for each in events:
         assert each["object_id"] == each["payload"]["id"] == str(moved[name])
@@ -65,7 +69,7 @@ def test_each_object_has_its_events_under_its_id(
     assert told(connection, merchant.actor, object_id=moved[name]) == []
 
 
-def test_nothing_of_it_is_delivered_or_replayed(
+def test_an_endpoint_that_wants_endings_only_gets_nothing_of_it(
     connection: Connection, engine: Engine, keyring: Keyring, moved: dict[str, Any], admin: TestUser
 ) -> None:
     undelivered = connection.execute(
@@ -80,9 +84,27 @@ def test_nothing_of_it_is_delivered_or_replayed(
     [event] = told(connection, admin.actor, object_id=moved["refund"])
     with Session(engine) as session, transaction(session):
         assert session.get_one(User, moved["shop"]).webhook_url
-        with pytest.raises(Conflict, match="endings of transactions only"):
-            webhook_service.replay(session, SYSTEM, UUID(event["id"]))
-    assert webhook_service.claim_due(connection, keyring) == []
+        with pytest.raises(Conflict, match="wants this event"):
+            replay_service.replay(session, SYSTEM, UUID(event["id"]))
+    assert webhook_service.claim_due(connection, keyring).deliveries == []
+
+
+def test_an_endpoint_that_asks_for_them_gets_them(
+    connection: Connection, engine: Engine, keyring: Keyring, admin: TestUser
+) -> None:
+    shop = make_user(engine, keyring)
+    made = make_transaction(engine, shop)
+    transaction_service.confirm(connection, admin.digest, ORIGIN, UUID(made["id"]))
+    make_endpoint(engine, keyring, shop, "payout.*", "refund.created", url="https://b.example/")
+    ids = movements.every_kind(connection, shop.id, UUID(made["id"]))
+
+    for name in set(TOLD) & set(ids):
+        events = told(connection, shop.actor, object_id=ids[name])
+        assert [each["type"] for each in events] == TOLD[name]
+        sent = [each["type"] for each in events if each["deliveries"]]
+        assert sent == [kind for kind in TOLD[name] if kind != "balance.adjusted"]
+    claimed = webhook_service.claim_due(connection, keyring).deliveries
+    assert claimed, "and they are sent"
 
 
 def test_the_api_lists_them_as_its_schema_says(

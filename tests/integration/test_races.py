@@ -19,6 +19,7 @@ from standart.errors import IdempotencyKeyInFlight, NotPending
 from standart.services import guarded, ledger_service, transaction_service, webhook_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.transaction_service import NewTransaction
+from standart.services.webhook_service import AttemptResult
 from tests.builders import (
     ORIGIN,
     TestUser,
@@ -307,14 +308,18 @@ def test_dispatchers_lease_each_delivery_once(
     connection: Connection, engine: Engine, keyring: Keyring
 ) -> None:
     shop = make_user(engine, keyring, webhook_url="https://shop.example/")
+    delivered = AttemptResult("delivered", 200, "", "", 1)
     for _ in range(60):
         made = make_transaction(engine, shop)
         transaction_service.cancel(connection, shop.digest, ORIGIN, UUID(made["id"]))
 
     def dispatch(own: Connection) -> list[UUID]:
         claimed = []
-        while batch := webhook_service.claim_due(own, keyring, batch=5):
+        while batch := webhook_service.claim_due(own, keyring, batch=5).deliveries:
             claimed += [delivery.id for delivery in batch]
+            webhook_service.record_attempts(
+                own, [(each, delivered) for each in batch], schedule=(5,)
+            )
         return claimed
 
     shares = together([with_connection(engine, dispatch)] * 4)

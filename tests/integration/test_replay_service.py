@@ -11,7 +11,12 @@ from sqlalchemy.orm import Session
 from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import Conflict, NotFound
-from standart.services import transaction_service, user_service, webhook_service
+from standart.services import (
+    replay_service,
+    transaction_service,
+    user_service,
+    webhook_service,
+)
 from standart.services.access import SYSTEM, Actor
 from standart.services.webhook_service import AttemptResult, ClaimedDelivery
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
@@ -39,13 +44,13 @@ def ended(connection: Connection, engine: Engine, owner: TestUser) -> UUID:
 
 def replay(engine: Engine, actor: Actor, event_id: UUID) -> None:
     with Session(engine) as session, transaction(session):
-        webhook_service.replay(session, actor, event_id)
+        replay_service.replay(session, actor, event_id)
 
 
 def fail_once(connection: Connection, keyring: Keyring, superuser: Engine) -> ClaimedDelivery:
     with superuser.begin() as owner:
         owner.execute(text("UPDATE deliveries SET next_attempt_at = clock_timestamp()"))
-    (claimed,) = webhook_service.claim_due(connection, keyring)
+    (claimed,) = webhook_service.claim_due(connection, keyring).deliveries
     webhook_service.record_attempts(connection, [(claimed, REFUSED)], schedule=SCHEDULE)
     return claimed
 
@@ -90,7 +95,7 @@ def test_one_that_was_never_sent_gets_its_delivery(
     replay(engine, SYSTEM, event_id)
 
     assert row_counts(connection)["deliveries"] == 1
-    (claimed,) = webhook_service.claim_due(connection, keyring)
+    (claimed,) = webhook_service.claim_due(connection, keyring).deliveries
     assert claimed.event_id == event_id
 
 
@@ -98,12 +103,12 @@ def test_a_try_that_is_under_way_keeps_its_lease(
     connection: Connection, engine: Engine, keyring: Keyring, shop: TestUser
 ) -> None:
     event_id = ended(connection, engine, shop)
-    (claimed,) = webhook_service.claim_due(connection, keyring)
+    (claimed,) = webhook_service.claim_due(connection, keyring).deliveries
 
     replay(engine, shop.actor, event_id)
 
     assert connection.scalar(text("SELECT lease FROM deliveries")) == claimed.lease
-    assert webhook_service.claim_due(connection, keyring) == []
+    assert webhook_service.claim_due(connection, keyring).deliveries == []
 
 
 def test_a_foreign_event_is_as_unknown_as_none(

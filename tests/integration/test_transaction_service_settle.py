@@ -411,6 +411,7 @@ def test_the_event_carries_what_was_answered(
         "timestamp": body["finished_at"],
         "id": str(made),
         "status": "canceled",
+        "sequence": 2,
         "data": body,
     }
 

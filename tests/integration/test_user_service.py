@@ -16,10 +16,12 @@ from standart.clock import new_id
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import InvalidInput, NameTaken, NotFound, Unauthenticated, UserHasHistory
-from standart.models import AccountKind, Role, Scope, User
+from standart.models import ENDINGS, AccountKind, Role, Scope, User
 from standart.services import (
     audit_service,
+    endpoint_service,
     key_service,
+    outbox,
     session_service,
     transaction_service,
     user_service,
@@ -31,6 +33,7 @@ from tests.builders import (
     ORIGIN,
     PASSWORD,
     TestUser,
+    make_endpoint,
     make_transaction,
     make_user,
     row_counts,
@@ -81,8 +84,12 @@ def test_a_user_is_kept_without_its_secrets_in_plain_text(
     [record] = audit_service.history(session, "user", user.id)
     assert (row.name, row.role, row.active, row.currency) == ("Чайная", "regular", True, "KWD")
     assert row.commission_rate == Decimal("0.025")
-    assert secret.encode() not in row.webhook_secret
-    assert user_service.webhook_secret(keyring, user) == secret
+    endpoint = session.connection().execute(text("SELECT * FROM webhook_endpoints")).one()
+    assert (endpoint.user_id, endpoint.id) == (user.id, user.id)
+    assert endpoint.url == "https://shop.example/hook"
+    assert endpoint.event_types == list(ENDINGS)
+    assert secret.encode() not in endpoint.secret
+    assert endpoint_service.secret_of(keyring, user.endpoint) == secret
     assert row.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert (record.action, record.before) == ("user.created", None)
     assert record.after == {
@@ -279,6 +286,8 @@ def test_a_user_without_history_goes_with_keys_logins_and_kept_answers(
     after = row_counts(connection)
     assert before["users"] - after["users"] == 1
     assert before["api_keys"] - after["api_keys"] == 1
+    for table in ("webhook_endpoints", "webhook_lanes"):
+        assert before[table] - after[table] == 1
     assert after["panel_sessions"] == 0
     assert after["transactions"] == 1
     assert foreign["status"] == "pending"
@@ -289,9 +298,7 @@ def test_a_user_without_history_goes_with_keys_logins_and_kept_answers(
 
 
 def make_other(engine: Engine, session: Session) -> User:
-    user = User(
-        id=new_id(), name="other", role=Role.REGULAR, currency="RUB", webhook_secret=b"unused"
-    )
+    user = User(id=new_id(), name="other", role=Role.REGULAR, currency="RUB")
     session.add(user)
     session.commit()
     return user
@@ -326,6 +333,31 @@ def test_a_user_with_transactions_is_not_deleted(
         delete(engine, merchant)
 
     assert row_counts(connection) == before
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_user_whose_endpoint_was_written_to_is_not_deleted(
+    engine: Engine, connection: Connection, keyring: Keyring, merchant: TestUser, sent: bool
+) -> None:
+    if sent:
+        make_endpoint(engine, keyring, merchant, "ping", url="https://shop.example/")
+    outbox.tell(connection, merchant.id, outbox.ENDPOINT, merchant.id, "ping", '{"id": "1"}')
+    before = row_counts(connection)
+    assert before["deliveries"] == int(sent)
+
+    with pytest.raises(UserHasHistory):
+        delete(engine, merchant)
+
+    assert row_counts(connection) == before
+
+
+def test_a_user_goes_with_all_its_endpoints(
+    engine: Engine, connection: Connection, keyring: Keyring, merchant: TestUser
+) -> None:
+    make_endpoint(engine, keyring, merchant, url="https://shop.example/")
+    delete(engine, merchant)
+    counts = row_counts(connection)
+    assert (counts["users"], counts["webhook_endpoints"], counts["webhook_lanes"]) == (0, 0, 0)
 
 
 def test_a_transaction_that_comes_between_keeps_its_owner(

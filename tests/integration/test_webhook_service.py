@@ -16,7 +16,13 @@ from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import InsufficientScope, NotFound
 from standart.models import Role, Scope
-from standart.services import transaction_service, user_service, webhook_service
+from standart.services import (
+    endpoint_service,
+    event_list,
+    transaction_service,
+    user_service,
+    webhook_service,
+)
 from standart.services.access import SYSTEM, Actor
 from standart.services.webhook_service import AttemptResult, ClaimedDelivery
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
@@ -66,7 +72,7 @@ def update_user(engine: Engine) -> Callable[..., None]:
 @pytest.fixture
 def claim(connection: Connection, keyring: Keyring) -> Callable[..., list[ClaimedDelivery]]:
     def claimed(**options: int) -> list[ClaimedDelivery]:
-        return webhook_service.claim_due(connection, keyring, **options)
+        return webhook_service.claim_due(connection, keyring, **options).deliveries
 
     return claimed
 
@@ -115,7 +121,7 @@ def test_a_due_delivery_is_leased_once_with_the_signed_body(
     headers = delivery.headers()
     told = Webhook(shop.webhook_secret).verify(delivery.body.decode(), headers)
     assert told["data"] == ended
-    assert (delivery.user_id, delivery.url, delivery.attempt) == (shop.id, URL, 1)
+    assert (delivery.user_id, delivery.receiver.url, delivery.attempt) == (shop.id, URL, 1)
     assert headers["webhook-id"] == str(delivery.event_id)
     assert headers["content-type"] == "application/json"
     assert state(connection).lease == delivery.lease
@@ -131,7 +137,7 @@ def test_a_claim_that_is_not_committed_is_gone_past(
 ) -> None:
     end_one(shop)
     with uncommitted(engine) as other:
-        assert len(webhook_service.claim_due(other, keyring)) == 1
+        assert len(webhook_service.claim_due(other, keyring).deliveries) == 1
         assert claim() == []
         other.rollback()
 
@@ -276,7 +282,7 @@ def test_gone_stops_the_receiver_until_its_url_is_saved_anew(
     assert claim() == []
     assert set(connection.scalars(states)) == {"dead"}
     assert row_counts(connection)["deliveries"] == 2  # the third event has none
-    assert row_counts(connection)["events"] == 3
+    assert row_counts(connection)["events"] == 4  # the fourth says that the receiver was stopped
 
     update_user(shop, webhook_url=URL)
     end_one(shop)
@@ -297,7 +303,7 @@ def test_gone_from_a_url_that_was_replaced_meanwhile_stops_nothing(
 
     end_one(shop)
     [next_one] = claim()
-    assert next_one.url == "https://new.example/hook"
+    assert next_one.receiver.url == "https://new.example/hook"
 
 
 def test_a_removed_url_is_not_called_and_leaves_no_lease(
@@ -324,26 +330,26 @@ def test_both_secrets_sign_for_a_day_after_a_rotation(
     superuser: Engine,
 ) -> None:
     with Session(engine) as session, transaction(session):
-        row = user_service.get_user(session, shop.id)
-        fresh = user_service.rotate_webhook_secret(session, SYSTEM, keyring, row)
-        assert user_service.webhook_secret(keyring, row) == fresh
+        endpoint = user_service.get_user(session, shop.id).endpoint
+        fresh = endpoint_service.rotate_secret(session, SYSTEM, keyring, endpoint)
+        assert endpoint_service.secret_of(keyring, endpoint) == fresh
     end_one(shop)
     [delivery] = claim()
 
-    assert delivery.secrets == (fresh, shop.webhook_secret)
-    for secret in delivery.secrets:
+    assert delivery.receiver.secrets == (fresh, shop.webhook_secret)
+    for secret in delivery.receiver.secrets:
         Webhook(secret).verify(delivery.body.decode(), delivery.headers())
 
     with superuser.begin() as connection:
         connection.execute(
             text(
-                "UPDATE users SET previous_secret_until = previous_secret_until"
+                "UPDATE webhook_endpoints SET previous_secret_until = previous_secret_until"
                 " - interval '24 hours' WHERE previous_secret_until IS NOT NULL"
             )
         )
     make_due(superuser)
     [later] = claim()
-    assert later.secrets == (fresh,)
+    assert later.receiver.secrets == (fresh,)
 
 
 def test_what_a_receiver_says_is_kept_in_part_and_as_text(
@@ -376,7 +382,7 @@ def test_events_are_listed_with_their_deliveries_newest_first(
     record(connection, claim(batch=1)[0], DELIVERED)
 
     def listed(actor: Actor, **filters: Any) -> list[str]:
-        rows = webhook_service.list_events(connection, actor, **filters)
+        rows = event_list.list_events(connection, actor, **filters)
         return [json.loads(body)["transaction_id"] for body, _, _ in rows]
 
     mine = [each["id"] for each in reversed(ended)]
@@ -388,12 +394,13 @@ def test_events_are_listed_with_their_deliveries_newest_first(
     assert listed(shop.actor, type="transaction.expired") == []
     assert listed(shop.actor, transaction_id=UUID(mine[1])) == [mine[1]]
 
-    rows = webhook_service.list_events(connection, shop.actor, limit=1)
+    rows = event_list.list_events(connection, shop.actor, limit=1)
     assert listed(shop.actor, after=rows[0][1:]) == mine[1:]
-    oldest = json.loads(webhook_service.list_events(connection, shop.actor)[-1][0])
+    oldest = json.loads(event_list.list_events(connection, shop.actor)[-1][0])
     assert oldest["payload"]["data"] == ended[0]
     [delivery] = oldest["deliveries"]
     assert (delivery["state"], delivery["attempt_count"]) == ("delivered", 1)
+    assert (oldest["sequence"], delivery["endpoint_id"]) == (2, str(shop.id))
     assert [each["status_code"] for each in delivery["attempts"]] == [204]
     assert json.loads(rows[0][0])["deliveries"][0]["attempts"] == []
 
@@ -406,24 +413,24 @@ def test_one_event_is_for_its_owner_and_admins(
     admin: TestUser,
 ) -> None:
     ended = end_one(shop)
-    [(body, _, event_id)] = webhook_service.list_events(connection, shop.actor)
+    [(body, _, event_id)] = event_list.list_events(connection, shop.actor)
 
-    assert webhook_service.get_event(connection, shop.actor, event_id) == body
-    assert webhook_service.get_event(connection, admin.actor, event_id) == body
+    assert event_list.get_event(connection, shop.actor, event_id) == body
+    assert event_list.get_event(connection, admin.actor, event_id) == body
     assert json.loads(body)["transaction_id"] == ended["id"]
     with pytest.raises(NotFound) as hidden:
-        webhook_service.get_event(connection, merchant.actor, event_id)
+        event_list.get_event(connection, merchant.actor, event_id)
     with pytest.raises(NotFound) as unknown:
-        webhook_service.get_event(connection, merchant.actor, uuid4())
+        event_list.get_event(connection, merchant.actor, uuid4())
     assert hidden.value.detail == unknown.value.detail
 
 
 def test_events_need_the_right_to_read(connection: Connection, merchant: TestUser) -> None:
     blind = Actor(merchant.id, merchant.name, Role.REGULAR, frozenset({Scope.WRITE}))
     with pytest.raises(InsufficientScope):
-        webhook_service.list_events(connection, blind)
+        event_list.list_events(connection, blind)
     with pytest.raises(InsufficientScope):
-        webhook_service.get_event(connection, blind, uuid4())
+        event_list.get_event(connection, blind, uuid4())
 
 
 def test_the_lag_is_the_age_of_the_oldest_due_delivery(
