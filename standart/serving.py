@@ -93,8 +93,21 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "Python threads" not in record.getMessage()
 
 
+def _signal_pipe() -> int:
+    """Return a file descriptor that is readable from the first signal on.
+
+    The server installs its handlers later and tells the app nothing; Python itself writes here
+    whenever any of them is called.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
+
+
 def application() -> Flask:
     """Return the app inside a worker process."""
+    from standart.api.event_feed import ENDING
     from standart.app import create_app
     from standart.config import Settings
     from standart.observability import configure_logging
@@ -106,6 +119,7 @@ def application() -> Flask:
         # A worker whose main process was killed would keep the port.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     app = create_app(settings)
+    app.extensions[ENDING] = _signal_pipe()
     # What is loaded now stays: the collector need not walk it at every turn.
     gc.collect()
     gc.freeze()

@@ -21,12 +21,14 @@ METADATA_KEY: Final = r"[A-Za-z0-9_.-]{1,40}"
 LIMIT: Final = r"[1-9][0-9]{0,2}"
 
 LONGEST_PAGE: Final = 100
+LONGEST_WAIT: Final = 25
 MOST_METADATA: Final = 50
 
 _AMOUNT: Final = re.compile(AMOUNT)
 _IDENTIFIER: Final = re.compile(IDENTIFIER)
 _METADATA_KEY: Final = re.compile(METADATA_KEY)
 _LIMIT: Final = re.compile(LIMIT)
+_WAIT: Final = re.compile(r"0|[1-9][0-9]?")
 
 # Control characters (Unicode category Cc) and halves of surrogate pairs, which no
 # encoding can carry.
@@ -72,6 +74,13 @@ def limit(text: str) -> str | None:
     if _LIMIT.fullmatch(text) and int(text) <= LONGEST_PAGE:
         return None
     return f"must be a whole number from 1 to {LONGEST_PAGE}"
+
+
+def wait(text: str) -> str | None:
+    """For how long an answer may be held."""
+    if _WAIT.fullmatch(text) and int(text) <= LONGEST_WAIT:
+        return None
+    return f"must be a whole number from 0 to {LONGEST_WAIT}"
 
 
 def metadata_key(text: str) -> str | None:

@@ -1,6 +1,6 @@
 """Cursors: where a page ended, sealed so that nobody makes or borrows one.
 
-A cursor is the (created_at, id) of the last row and an HMAC over it, keyed by
+A cursor is the (created_at, id), or (position, id), of the last row and an HMAC over it, keyed by
 ``SECRET_KEY``. What is signed includes who asked and with which filters: a cursor of
 another caller, list or filter is refused like a forged one.
 """
@@ -24,13 +24,13 @@ Position = tuple[datetime, UUID]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_TIME_BYTES: Final = 8
+_NUMBER_BYTES: Final = 8
 _SEAL_BYTES: Final = 16
 _FORM: Final = re.compile(r"[A-Za-z0-9_-]{54}")
 _DERIVATION: Final = b"standart cursor 1 "
 
 # What a change of page may change.
-_PAGING: Final = frozenset({"limit", "cursor"})
+_PAGING: Final = frozenset({"limit", "cursor", "after", "wait"})
 
 
 class Sealer:
@@ -52,8 +52,11 @@ class Sealer:
     def seal(self, position: Position) -> str:
         """Return the cursor of the row at ``position``."""
         created_at, row_id = position
-        micros = (created_at - _EPOCH) // _MICROSECOND
-        body = micros.to_bytes(_TIME_BYTES, "big", signed=True) + row_id.bytes
+        return self.seal_number((created_at - _EPOCH) // _MICROSECOND, row_id)
+
+    def seal_number(self, number: int, row_id: UUID) -> str:
+        """Return the cursor of a row whose place is ``number``, of at most 63 bits."""
+        body = number.to_bytes(_NUMBER_BYTES, "big", signed=True) + row_id.bytes
         return base64.urlsafe_b64encode(body + self._sealed(body)).decode().rstrip("=")
 
     def open(self, cursor: str | None) -> Position | None:
@@ -64,14 +67,23 @@ class Sealer:
         """
         if cursor is None:
             return None
+        micros, row_id = self.open_number(cursor)
+        return _EPOCH + micros * _MICROSECOND, row_id
+
+    def open_number(self, cursor: str, field: str = "cursor") -> tuple[int, UUID]:
+        """Return what ``seal_number`` made ``cursor`` of; errors name ``field``.
+
+        Raises:
+            InvalidInput: it was not made here for this caller, list and filters.
+        """
         if not _FORM.fullmatch(cursor):
-            raise _unknown()
+            raise _unknown(field)
         packed = base64.urlsafe_b64decode(cursor + "==")
         body, seal = packed[:-_SEAL_BYTES], packed[-_SEAL_BYTES:]
         if not hmac.compare_digest(seal, self._sealed(body)):
-            raise _unknown()
-        micros = int.from_bytes(body[:_TIME_BYTES], "big", signed=True)
-        return _EPOCH + micros * _MICROSECOND, UUID(bytes=body[_TIME_BYTES:])
+            raise _unknown(field)
+        number = int.from_bytes(body[:_NUMBER_BYTES], "big", signed=True)
+        return number, UUID(bytes=body[_NUMBER_BYTES:])
 
     def _sealed(self, body: bytes) -> bytes:
         seal = self._seal.copy()
@@ -79,5 +91,5 @@ class Sealer:
         return seal.digest()[:_SEAL_BYTES]
 
 
-def _unknown() -> InvalidInput:
-    return InvalidInput.of("cursor", "was not given for this list and these filters")
+def _unknown(field: str) -> InvalidInput:
+    return InvalidInput.of(field, "was not given for this list and these filters")

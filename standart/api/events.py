@@ -5,12 +5,13 @@ from __future__ import annotations
 from flask import Response
 from sqlalchemy import Connection
 
-from standart.api import auth, query, responses, schemas
+from standart.api import auth, event_feed, query, responses, schemas
 from standart.api.checks import uuid_of, uuid_or_none
 from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
 from standart.api.restful import Resource
 from standart.extensions import on_connection, settings
+from standart.models import DeliveryState
 from standart.services import event_list, key_service
 
 
@@ -18,13 +19,16 @@ class ListEvents(Resource):
     """``GET /events``."""
 
     def get(self) -> Response:
-        """List events, newest first."""
+        """List events, newest first, or follow them."""
         digest, origin = auth.caller(), auth.origin()
         asked = query.read(schemas.ListEvents)
+        if asked.after is not None:
+            return event_feed.follow(digest, origin, asked, asked.after)
         limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         transaction_id = uuid_or_none(asked.transaction_id)
         object_id = uuid_or_none(asked.object_id)
+        endpoint_id = uuid_or_none(asked.endpoint_id)
         secret = settings().secret_key
 
         def work(connection: Connection) -> Response:
@@ -37,6 +41,8 @@ class ListEvents(Resource):
                 type=asked.type,
                 transaction_id=transaction_id,
                 object_id=object_id,
+                endpoint_id=endpoint_id,
+                state=DeliveryState(asked.state) if asked.state else None,
                 after=sealer.open(asked.cursor),
                 limit=limit + 1,
             )

@@ -110,6 +110,12 @@ EVENT: Final[dict[str, Any]] = {
 
 EVENTS: Final = {"data": [EVENT], "next_cursor": None}
 
+FEED: Final = {
+    "data": [EVENT],
+    "next": "AAAAAAAAJxAAAAAAAAAAAAAAAAAAAAAAtN5x1pV0N2k3m8Jq4hQ0bg",
+    "poll_after": 0,
+}
+
 HEALTH: Final = {"status": "ok"}
 
 _MESSAGES: Final = {

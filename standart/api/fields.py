@@ -156,6 +156,23 @@ Cursor = Annotated[
     str,
     _form("`next_cursor` of the page before, with the same filters.", "AZjwwn0-fEuaUT8Nfxwraq"),
 ]
+DeliveryState = Literal["waiting", "delivered", "dead"]
+After = Annotated[
+    str,
+    _form(
+        "Follows events: those behind this `next`, oldest first. `now` begins with what happens "
+        "from now on, `start` with the oldest. Only with `type`, `user_id`, `limit` and `wait`.",
+        "now",
+    ),
+]
+Wait = Annotated[
+    str,
+    _form(
+        "With `after`: for how many seconds an answer may be held until something happens.",
+        20,
+        sent_as={"type": "integer", "minimum": 0, "maximum": checks.LONGEST_WAIT, "default": 0},
+    ),
+]
 Since = Annotated[
     datetime,
     Meta(

@@ -83,6 +83,7 @@ def _components() -> dict[str, Any]:
     types: list[type[Struct]] = [schemas.Problem, schemas.WebhookBody, schemas.EventBody]
     types += [each.body for each in OPERATIONS if each.body]
     types += [each.answer for each in OPERATIONS]
+    types += [kind for each in OPERATIONS for kind, _ in each.other_answers.values()]
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
     return dict(components)
 
@@ -155,14 +156,21 @@ def _parameter(field: msgspec.structs.FieldInfo) -> dict[str, Any]:
 
 
 def _successes(operation: Operation) -> dict[str, Any]:
+    others = operation.other_answers
+    schema: dict[str, Any] = _ref(operation.answer)
+    if others:
+        schema = {"oneOf": [schema, *(_ref(kind) for kind, _ in others.values())]}
     return {
         str(status): {
             "description": meaning,
             "headers": _HEADERS,
             "content": {
                 "application/json": {
-                    "schema": _ref(operation.answer),
-                    "examples": {operation.id: {"value": operation.example}},
+                    "schema": schema,
+                    "examples": {
+                        operation.id: {"value": operation.example},
+                        **{name: {"value": example} for name, (_, example) in others.items()},
+                    },
                 }
             },
         }

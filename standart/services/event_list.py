@@ -9,11 +9,11 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from standart.errors import NotFound
-from standart.models import Scope
+from standart.models import DeliveryState, Scope
 from standart.services.access import Actor
 from standart.services.wire import rfc3339
 
-_EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
+EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
     v.id, v.type,
     CASE WHEN v.transaction_id IS NOT NULL THEN 'transaction'
         WHEN v.refund_id IS NOT NULL THEN 'refund'
@@ -44,6 +44,7 @@ _EVENT_JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
         ) AS x
     ), '[]'::json) AS deliveries
 ) AS w)"""
+"""SQL: the wire form of the event ``v`` with its deliveries and their attempts, as text."""
 
 # By the merchant first: each index of events over an object begins with it.
 _ABOUT = """v.user_id IN (
@@ -56,6 +57,12 @@ _ABOUT = """v.user_id IN (
         OR v.payout_id = :object_id OR v.adjustment_id = :object_id
         OR v.endpoint_id = :object_id)"""
 
+_DELIVERED_SO = """EXISTS (
+        SELECT FROM deliveries d WHERE d.user_id = v.user_id AND d.event_id = v.id
+          AND d.endpoint_id = coalesce(CAST(:endpoint_id AS uuid), d.endpoint_id)
+          AND d.state = coalesce(CAST(:state AS text), d.state)
+    )"""
+
 
 def list_events(
     connection: Connection,
@@ -65,6 +72,8 @@ def list_events(
     type: str | None = None,
     transaction_id: UUID | None = None,
     object_id: UUID | None = None,
+    endpoint_id: UUID | None = None,
+    state: DeliveryState | None = None,
     after: tuple[datetime, UUID] | None = None,
     limit: int = 20,
 ) -> list[tuple[str, datetime, UUID]]:
@@ -87,12 +96,15 @@ def list_events(
     if object_id is not None:
         conditions.append(_ABOUT)
         parameters["object_id"] = object_id
+    if endpoint_id is not None or state is not None:
+        conditions.append(_DELIVERED_SO)
+        parameters |= {"endpoint_id": endpoint_id, "state": state}
     if after is not None:
         conditions.append("(v.created_at, v.id) < (:after_at, :after_id)")
         parameters |= {"after_at": after[0], "after_id": after[1]}
     rows = connection.execute(
         text(
-            f"SELECT {_EVENT_JSON} AS body, v.created_at, v.id FROM events v"
+            f"SELECT {EVENT_JSON} AS body, v.created_at, v.id FROM events v"
             f" WHERE {' AND '.join(conditions) or 'true'}"
             " ORDER BY v.created_at DESC, v.id DESC LIMIT :limit"
         ),
@@ -101,7 +113,7 @@ def list_events(
     return [(row.body, row.created_at, row.id) for row in rows]
 
 
-_ONE_EVENT = text(f"SELECT {_EVENT_JSON} AS body, v.user_id FROM events v WHERE v.id = :id")
+_ONE_EVENT = text(f"SELECT {EVENT_JSON} AS body, v.user_id FROM events v WHERE v.id = :id")
 
 
 def get_event(connection: Connection, actor: Actor, event_id: UUID) -> str:

@@ -36,9 +36,7 @@ def serve(
     folder = tmp_path_factory.mktemp("server")
 
     def start(**variables: str) -> Http:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         log = folder / f"{port}.log"
         options = Options("127.0.0.1", port, 1, "json", "INFO")
         with log.open("wb") as file:
@@ -59,6 +57,14 @@ def serve(
         process.terminate()
     for process in running:
         process.wait(20)
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:

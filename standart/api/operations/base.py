@@ -37,7 +37,8 @@ class Operation:
     """One call: ``scope`` is what its key needs, ``None`` for no key at all.
 
     ``examples`` are bodies, ``example`` is the answer; ``wrong_field`` is the field that the
-    example of a 422 complains about.
+    example of a 422 complains about. ``other_answers`` are further forms that a success may have,
+    by the name of their example.
     """
 
     method: Literal["get", "post", "patch", "delete"]
@@ -54,6 +55,9 @@ class Operation:
     successes: Mapping[int, str] = field(default_factory=lambda: {200: "Done."})
     body: type[Struct] | None = None
     body_optional: bool = False
+    other_answers: Mapping[str, tuple[type[Struct], Mapping[str, Any]]] = field(
+        default_factory=dict
+    )
     examples: Mapping[str, Any] = field(default_factory=dict)
     query: type[Struct] | None = None
 

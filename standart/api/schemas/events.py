@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from msgspec import Meta
 
 from standart.api import checks
 from standart.api.fields import (
+    After,
     Cursor,
+    DeliveryState,
     EventType,
     Id,
     Limit,
@@ -18,6 +20,7 @@ from standart.api.fields import (
     Status,
     TransactionEvent,
     UserId,
+    Wait,
 )
 from standart.api.schemas.common import Reply, Request
 from standart.api.schemas.transactions import Transaction
@@ -36,16 +39,27 @@ class ListEvents(Request, frozen=True):
     type: EventType | None = None
     transaction_id: Id | None = None
     object_id: Id | None = None
+    endpoint_id: Id | None = None
+    state: DeliveryState | None = None
     limit: Limit | None = None
     cursor: Cursor | None = None
+    after: After | None = None
+    wait: Wait | None = None
 
     def __post_init__(self) -> None:
         checks.require(
             ("user_id", self.user_id, checks.identifier),
             ("transaction_id", self.transaction_id, checks.identifier),
             ("object_id", self.object_id, checks.identifier),
+            ("endpoint_id", self.endpoint_id, checks.identifier),
             ("limit", self.limit, checks.limit),
+            ("wait", self.wait, checks.wait),
         )
+        if self.after is None:
+            checks.require(("wait", self.wait, lambda _: "needs after"))
+        else:
+            others = ("transaction_id", "object_id", "endpoint_id", "state", "cursor")
+            checks.require(*((name, getattr(self, name), _not_with_after) for name in others))
 
 
 class WebhookBody(Reply, frozen=True):
@@ -92,7 +106,7 @@ class Delivery(Reply, frozen=True):
 
     id: Id
     endpoint_id: Id
-    state: Literal["waiting", "delivered", "dead"]
+    state: DeliveryState
     attempt_count: int
     next_attempt_at: Moment | None
     delivered_at: Moment | None
@@ -117,8 +131,24 @@ class Event(Reply, frozen=True):
     deliveries: list[Delivery]
 
 
+def _not_with_after(_: object) -> str:
+    return "must not be given together with after"
+
+
 class EventPage(Reply, frozen=True):
     """Newest first; `next_cursor` is null on the last page."""
 
     data: list[Event]
     next_cursor: str | None
+
+
+class EventFeed(Reply, frozen=True):
+    """What happened behind `after`, oldest first; `next` is the `after` of the next call.
+
+    No event is missed, one that commits late included. An empty page that was not held asks for
+    a pause of `poll_after` seconds.
+    """
+
+    data: list[Event]
+    next: str
+    poll_after: int
