@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import mmap
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +19,7 @@ from typing import Final, TypeVar, cast
 
 from flask import Flask, current_app
 
-from standart.db import autocommit
+from standart.db import autocommit, is_transient
 from standart.extensions import engine, keyring, on_connection, settings
 from standart.observability import WEBHOOK_ATTEMPTS, WEBHOOK_LATENCY
 from standart.services import heartbeat_service, webhook_service
@@ -48,54 +50,76 @@ class Deliverer:
         self._windows: set[Window[ClaimedDelivery, AttemptResult]] = set()
         self._claiming: Window[ClaimedDelivery, AttemptResult] | None = None
         self._wanted = False
-        self._stopped = False
+        # Shared with processes that are forked later: only the parent hears of the end.
+        self._stopped = mmap.mmap(-1, 1)
 
-    def run(self, *, linger: float = LINGER_SECONDS) -> tuple[int, bool]:
+    def run(
+        self, *, linger: float = LINGER_SECONDS, pass_on: Callable[[], object] = lambda: None
+    ) -> tuple[int, bool]:
         """Send what is due until nothing is, for at most ``RUN_SECONDS`` and the last attempts.
 
-        Returns how many attempts were made, and whether more may be due. Where another thread
-        claims already, wakes that one and returns (0, False).
+        Returns how many attempts were made, and whether more may be due; ``pass_on`` is called
+        as soon as that is known, while the last attempts are still under way. Where another
+        thread claims already, wakes that one and returns (0, False).
+
+        Raises:
+            DBAPIError: nothing could be claimed, and nothing was under way.
         """
-        more = [False]
+        more = False
+        started = time.monotonic()
+
+        def claim(most: int) -> Claimed[ClaimedDelivery]:
+            with self._lock:
+                self._wanted = False  # whoever asks from here on may have come too late for it
+            return round_.claim(most)
 
         def claimed_all() -> None:
+            nonlocal more
             with self._lock:
                 self._claiming = None
-                more[0] = self._wanted or clock() - started >= RUN_SECONDS
+                more = self._wanted or time.monotonic() - started >= RUN_SECONDS
                 self._wanted = False
+            if more:
+                pass_on()
 
-        clock = time.monotonic
-        started = clock()
         with self._lock:
-            if self._stopped:
-                return 0, False
             if self._claiming is not None:
                 self._wanted = True
                 self._claiming.wake()
                 return 0, False
             round_ = _Round(self._app)
             window = self._claiming = Window(
-                claim=round_.claim,
+                claim=claim,
                 attempt=round_.attempt,
                 record=round_.record,
                 executor=round_.threads,
                 seconds=RUN_SECONDS,
                 claimed_all=claimed_all,
+                stopping=self._is_stopped,
                 linger=linger,
             )
             self._windows.add(window)
         try:
-            return asyncio.run(round_.run(window)), more[0] and not self._stopped
+            tried = asyncio.run(round_.run(window))
         finally:
             with self._lock:
                 self._windows.discard(window)
+                # It is still there if the window could not even be opened.
+                if self._claiming is window:
+                    self._claiming = None
+        return tried, more and not self._is_stopped()
 
     def stop(self) -> None:
-        """Claim nothing more in this process, for good; what is under way is finished."""
-        with self._lock:
-            self._stopped = True
-            for window in self._windows:
-                window.stop()
+        """Claim nothing more, for good, here and in forked processes; the rest is finished.
+
+        Takes no lock: a signal may come while this very thread holds it.
+        """
+        self._stopped[0] = 1
+        for window in tuple(self._windows):
+            window.wake()
+
+    def _is_stopped(self) -> bool:
+        return self._stopped[0] != 0
 
 
 class _Round:
@@ -107,7 +131,8 @@ class _Round:
             self._rules = url_rules()
         self.threads = ThreadPoolExecutor(2, thread_name_prefix="webhooks")
         self._cursor = webhook_service.BEGINNING
-        self._beaten_at = 0.0
+        self._next_at = math.inf
+        self._beaten_at = -math.inf
         self._sender: sender.Sender | None = None
 
     async def run(self, window: Window[ClaimedDelivery, AttemptResult]) -> int:
@@ -127,17 +152,26 @@ class _Round:
             on_connection(lambda connection: heartbeat_service.beat(connection, "delivery"))
             self._beaten_at = time.monotonic()
         ring = keyring()
+        if self._cursor == webhook_service.BEGINNING:
+            self._next_at = math.inf
         with autocommit(engine()) as connection:
             claim = webhook_service.claim_due(connection, ring, batch=most, after=self._cursor)
         self._cursor = claim.cursor
-        return Claimed(claim.deliveries, 0 if claim.full else claim.soonest)
+        now = time.monotonic()
+        # What will be due next is known only once all endpoints have been looked at.
+        if claim.soonest is not None:
+            self._next_at = min(self._next_at, now + claim.soonest)
+        if claim.full:
+            return Claimed(claim.deliveries, 0)
+        return Claimed(claim.deliveries, None if self._next_at == math.inf else self._next_at - now)
 
     async def attempt(self, delivery: ClaimedDelivery) -> AttemptResult:
         """Send one delivery; what its receiver does is the result, never an error."""
-        if delivery.receiver.problem:
-            return _unsigned(delivery)
         assert self._sender is not None
-        headers = delivery.headers()
+        try:
+            headers = delivery.headers()
+        except ValueError as error:
+            return _unsigned(delivery, delivery.receiver.problem or str(error))
         sent = await self._sender.send(
             sender.Delivery(url=delivery.receiver.url, headers=headers, body=delivery.body)
         )
@@ -167,6 +201,21 @@ class _Round:
 
 
 def _record(results: Sequence[Pair]) -> None:
+    """Write down ``results`` together, or one by one where one of them cannot be written."""
+    try:
+        _write(results)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        if len(results) > 1:
+            for each in results:
+                _record([each])
+        else:
+            # Trying that again would only hold up what came in after it.
+            log.exception("an attempt of delivery %s cannot be recorded", results[0][0].id)
+
+
+def _write(results: Sequence[Pair]) -> None:
     schedule = settings().webhook_retry_schedule
     latencies = on_connection(
         lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)
@@ -177,14 +226,12 @@ def _record(results: Sequence[Pair]) -> None:
         WEBHOOK_LATENCY.observe(seconds)
 
 
-def _unsigned(delivery: ClaimedDelivery) -> AttemptResult:
+def _unsigned(delivery: ClaimedDelivery, problem: str) -> AttemptResult:
     """Return the failure of a delivery that cannot be signed; it is tried again as any other.
 
     The operator reads the reason in the log; the merchant, who sees the attempt, only the fact.
     """
-    log.error(
-        "webhooks of user %s cannot be signed: %s", delivery.user_id, delivery.receiver.problem
-    )
+    log.error("webhooks of user %s cannot be signed: %s", delivery.user_id, problem)
     return AttemptResult(
         outcome="unsigned",
         status_code=None,

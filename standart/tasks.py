@@ -74,9 +74,7 @@ def deliver() -> int:
 
     Where another thread of this process is at it, that one is told that there is more.
     """
-    tried, more = deliverer().run()
-    if more:
-        nudge()
+    tried, _ = deliverer().run(pass_on=nudge)
     return tried
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -37,11 +38,14 @@ KEPT_CHARACTERS: Final = 4096
 ROOM: Final = 100
 """How many attempts at one endpoint may be under way at most, over all workers."""
 
+BACKOFF: Final = 4
+"""A failed attempt takes back as much of that as so many successful ones gave."""
+
 PATIENCE: Final = endpoint_service.PATIENCE
 
 SHORTEST_PAUSE: Final = 5
 LONGEST_PAUSE: Final = 60
-"""Seconds between two probes: doubled with each failure."""
+"""Seconds between two probes: doubled with each one that fails."""
 
 FAILING_SECONDS: Final = 5 * 86_400
 """An endpoint that only failed for so long is disabled."""
@@ -49,8 +53,10 @@ FAILING_SECONDS: Final = 5 * 86_400
 BURST_SECONDS: Final = 0.1
 """How much of a rate limit may be used at once."""
 
-# How many endpoints one claim looks at: bounded work, and the next claim goes on from there.
+# How many endpoints one claim looks at, and how much that waits for stopped ones it ends:
+# bounded work, and the next claim goes on from there.
 WALK: Final = 1000
+ORPHANS: Final = 1000
 
 _START: Final = UUID(int=0)
 
@@ -91,8 +97,9 @@ class ClaimedDelivery:
 class Claim:
     """What was claimed, and when it is worth to ask again.
 
-    ``cursor`` is where the next claim goes on; ``soonest`` is in seconds, None when nothing
-    waits; ``full`` says that more may be due right now.
+    ``cursor`` is where the next claim goes on, ``BEGINNING`` once all endpoints were looked at;
+    ``soonest`` is in seconds, for those that this claim looked at, None when nothing waits there;
+    ``full`` says that more may be due right now.
     """
 
     deliveries: list[ClaimedDelivery]
@@ -151,35 +158,33 @@ def claim_due(
             },
         ).all()
         if not rows:
-            return Claim([], BEGINNING, None, full=after != BEGINNING)
+            return Claim([], BEGINNING, None, full=False)
         held = [row for row in rows if row.user_id is not None]
-        _orphan(connection, [row for row in held if not row.callable])
+        stopped = [row for row in held if not row.callable]
         lanes = [row for row in held if row.callable]
-        deliveries = _claim(connection, keyring, lanes, batch) if lanes else []
-    cursor, more = _go_on(rows[0], held, batch)
+        if stopped:
+            per_lane = max(1, ORPHANS // len(stopped))
+            connection.execute(sql.ORPHAN, {**_names(stopped), "batch": per_lane})
+        deliveries, cut = _claim(connection, keyring, lanes, batch) if lanes else ([], False)
+    cursor = _go_on(rows[0], held, batch)
     soonest = None if rows[0].soonest is None else float(rows[0].soonest)
-    full = more or len(deliveries) >= batch or any(not row.callable for row in held)
-    return Claim(deliveries, cursor, soonest, full)
+    return Claim(deliveries, cursor, soonest, full=cursor != BEGINNING or cut or bool(stopped))
 
 
-def _go_on(last: Row[Any], held: Sequence[Row[Any]], batch: int) -> tuple[tuple[UUID, UUID], bool]:
-    """Return where the next claim begins, and whether there are endpoints behind that."""
+def _go_on(last: Row[Any], held: Sequence[Row[Any]], batch: int) -> tuple[UUID, UUID]:
+    """Return where the next claim begins."""
     if len(held) >= batch:
-        return (held[-1].user_id, held[-1].endpoint_id), True
+        return held[-1].user_id, held[-1].endpoint_id
     if last.steps >= WALK:
-        return (last.last_user, last.last_endpoint), True
-    return BEGINNING, False
-
-
-def _orphan(connection: Connection, lanes: Sequence[Row[Any]]) -> None:
-    if lanes:
-        connection.execute(sql.ORPHAN, {**_names(lanes), "batch": WALK})
+        return last.last_user, last.last_endpoint
+    return BEGINNING
 
 
 def _claim(
     connection: Connection, keyring: Keyring, lanes: Sequence[Row[Any]], batch: int
-) -> list[ClaimedDelivery]:
-    share = math.ceil(batch / len(lanes))
+) -> tuple[list[ClaimedDelivery], bool]:
+    """Claim an equal share for each lane; also tell whether one may have more than its share."""
+    share = batch // len(lanes)
     lease = new_id()
     rows = connection.execute(
         sql.CLAIM,
@@ -192,9 +197,12 @@ def _claim(
             "lease_seconds": LEASE_SECONDS,
         },
     ).all()
-    receivers = {lane.endpoint_id: _receiver(keyring, lane) for lane in lanes}
-    _keep_pace(connection, lanes, rows)
-    return [
+    taken = Counter(row.endpoint_id for row in rows)
+    _keep_pace(connection, [lane for lane in lanes if lane.rate_limit is not None], taken)
+    receivers = {
+        lane.endpoint_id: _receiver(keyring, lane) for lane in lanes if taken[lane.endpoint_id]
+    }
+    claimed = [
         ClaimedDelivery(
             user_id=row.user_id,
             id=row.id,
@@ -207,6 +215,7 @@ def _claim(
         )
         for row in rows
     ]
+    return claimed, max(taken.values(), default=0) >= share
 
 
 def _names(lanes: Iterable[Row[Any]]) -> dict[str, list[UUID]]:
@@ -236,23 +245,18 @@ def _pace(lane: Row[Any]) -> int:
 
 
 def _keep_pace(
-    connection: Connection, lanes: Sequence[Row[Any]], taken: Sequence[Row[Any]]
+    connection: Connection, paced: Iterable[Row[Any]], taken: Mapping[UUID, int]
 ) -> None:
-    paced = [lane for lane in lanes if lane.rate_limit is not None]
-    if not paced:
-        return
-    counts = {lane.endpoint_id: 0 for lane in paced}
-    for row in taken:
-        if row.endpoint_id in counts:
-            counts[row.endpoint_id] += 1
-    connection.execute(
-        sql.PACE,
-        {
-            **_names(paced),
-            "bursts": [_burst(lane) for lane in paced],
-            "taken": [counts[lane.endpoint_id] / lane.rate_limit for lane in paced],
-        },
-    )
+    used = [lane for lane in paced if taken[lane.endpoint_id]]
+    if used:
+        connection.execute(
+            sql.PACE,
+            {
+                **_names(used),
+                "bursts": [_burst(lane) for lane in used],
+                "taken": [taken[lane.endpoint_id] / lane.rate_limit for lane in used],
+            },
+        )
 
 
 def _receiver(keyring: Keyring, lane: Row[Any]) -> Receiver:
@@ -263,6 +267,8 @@ def _receiver(keyring: Keyring, lane: Row[Any]) -> Receiver:
         extra = endpoint_service.open_headers(keyring, lane.endpoint_id, lane.headers)
     except ConfigurationError as error:
         return Receiver(lane.url, (), {}, problem=error.detail)
+    except (ValueError, msgspec.MsgspecError):
+        return Receiver(lane.url, (), {}, problem="what was sealed is no secret and no headers")
     return Receiver(lane.url, tuple(secrets), extra)
 
 
@@ -286,6 +292,7 @@ def record_attempts(
             {
                 "results": msgspec.json.encode(outcomes).decode(),
                 "most": ROOM,
+                "backoff": BACKOFF,
                 "patience": PATIENCE,
                 "shortest_pause": SHORTEST_PAUSE,
                 "longest_pause": LONGEST_PAUSE,
@@ -335,11 +342,14 @@ def _outcome(
 
 
 def _clean(said: str) -> str:
-    return said[:KEPT_CHARACTERS].replace("\0", "\ufffd")
+    """Return text that the database can keep, whatever a receiver said."""
+    kept = said[:KEPT_CHARACTERS].replace("\0", "\ufffd")
+    return kept.encode("utf-8", "replace").decode()
 
 
 def _headers_text(headers: Mapping[str, str]) -> str | None:
-    return msgspec.json.encode(headers).decode() if headers else None
+    clean = {_clean(name): _clean(value) for name, value in headers.items()}
+    return msgspec.json.encode(clean).decode() if clean else None
 
 
 def next_delay(scheduled: int, retry_after: int | None) -> float:

@@ -149,7 +149,9 @@ PACE = text(
 
 # Only the holder of a lease records: a result that comes after its end, when another worker
 # took over, is dropped. A lane is written only while its endpoint fails or its room grows;
-# lanes are locked in one order, so that two workers never wait for each other.
+# lanes are locked in one order, so that two workers never wait for each other. Failures count
+# up to the opening of the breaker, and each probe after that: what was under way together and
+# fails together says no more than one of it.
 RECORD = text(
     """
     WITH result AS MATERIALIZED (
@@ -188,10 +190,13 @@ RECORD = text(
         FROM mine GROUP BY user_id, endpoint_id
     ),
     moved AS MATERIALIZED (
-        SELECT l.user_id, l.endpoint_id, t.good, t.bad,
-            CASE WHEN t.good > 0 THEN 0 ELSE l.failures + t.bad END AS failures
+        SELECT l.user_id, l.endpoint_id, t.good, t.bad, l.open_until > clock_timestamp() AS open,
+            CASE WHEN t.good > 0 THEN 0
+                WHEN l.open_until > clock_timestamp() THEN l.failures
+                ELSE least(l.failures + t.bad, greatest(l.failures + 1, :patience))
+            END AS failures
         FROM webhook_lanes l JOIN told t USING (user_id, endpoint_id)
-        WHERE t.good = 0 OR l.failures > 0 OR l.room < :most
+        WHERE t.bad > 0 OR l.failures > 0 OR l.room < :most
         ORDER BY l.user_id, l.endpoint_id
         FOR NO KEY UPDATE OF l
     ),
@@ -200,22 +205,24 @@ RECORD = text(
         SET failures = m.failures,
             failing_since = CASE WHEN m.good = 0
                 THEN coalesce(l.failing_since, clock_timestamp()) END,
-            open_until = CASE WHEN m.failures >= :patience THEN clock_timestamp()
+            open_until = CASE WHEN m.open AND m.good = 0 THEN l.open_until
+                WHEN m.failures >= :patience THEN clock_timestamp()
                 + make_interval(secs => least(:longest_pause, :shortest_pause
                     * power(2, least(m.failures - :patience, 20))) * (0.8 + 0.4 * random())) END,
-            room = CASE WHEN m.bad = 0 THEN least(:most, l.room + m.good)
-                ELSE greatest(1, l.room / 2) END
+            room = greatest(1, least(:most, l.room + m.good - :backoff * m.bad))
         FROM moved m WHERE l.user_id = m.user_id AND l.endpoint_id = m.endpoint_id
         RETURNING l.user_id, l.endpoint_id, l.failing_since
     )
     SELECT t.user_id, t.endpoint_id, t.gone, t.latencies,
         l.failing_since < clock_timestamp() - make_interval(secs => :failing_seconds) AS failing
     FROM told t LEFT JOIN lane l USING (user_id, endpoint_id)
+    ORDER BY t.user_id, t.endpoint_id
     """
 )
 
 # For people and alarms: what is due though its endpoint would take it now. An endpoint that
-# fails, has a pace of its own, or has as much under way as it bears is waited for, not we.
+# fails, has a pace of its own, or has as much under way as it bears is waited for, not we; so
+# is one that gets an object's events in order and still owes an answer to the former one.
 LAG = text(
     f"""
     WITH RECURSIVE walk AS (
@@ -233,9 +240,15 @@ LAG = text(
         ) AS n
         WHERE w.step < 10000
     )
-    SELECT coalesce(extract(epoch FROM {_NOW} - min(k.next_attempt_at)), 0)
+    SELECT coalesce(extract(epoch FROM {_NOW} - min(
+        CASE WHEN NOT w.ordered THEN k.next_attempt_at ELSE (
+            SELECT d.next_attempt_at FROM deliveries d
+            WHERE d.user_id = k.user_id AND d.endpoint_id = k.endpoint_id
+              AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW} AND NOT {_BLOCKED}
+            ORDER BY d.next_attempt_at LIMIT 1) END)), 0)
     FROM walk k JOIN webhook_lanes l USING (user_id, endpoint_id)
-    WHERE k.next_attempt_at <= {_NOW} AND l.failures < :patience AND l.free_at IS NULL
+    JOIN webhook_endpoints w ON w.user_id = k.user_id AND w.id = k.endpoint_id
+    WHERE k.next_attempt_at <= {_NOW} AND l.failures < :patience AND w.rate_limit IS NULL
       AND l.room > ({_UNDER_WAY})
     """
 )

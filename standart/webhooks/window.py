@@ -33,8 +33,11 @@ POLL_SECONDS: Final = 0.25
 LINGER_SECONDS: Final = 1.0
 """With nothing under way it waits so long for more, since starting anew costs time."""
 
-RECORD_SECONDS: Final = 10.0
+RECORD_SECONDS: Final = 20.0
 """For how long results that cannot be recorded are tried again; their leases end soon after."""
+
+RETRY_SECONDS: Final = 1.0
+"""The pause after a claim or a recording that failed."""
 
 _BREATH: Final = 0.02
 
@@ -59,81 +62,93 @@ class Window(Generic[Work, Result]):
         executor: Executor,
         seconds: float,
         claimed_all: Callable[[], None] = lambda: None,
+        stopping: Callable[[], bool] = lambda: False,
         size: int = SIZE,
         linger: float = LINGER_SECONDS,
     ) -> None:
         """``claim`` takes the most to return; ``claim`` and ``record`` run in ``executor``.
 
-        After ``seconds`` nothing more is claimed; ``claimed_all`` is called at the end of
-        claiming, while the last attempts are still under way. With nothing under way it waits
-        ``linger`` seconds for work that will be due so soon, or for being woken.
+        After ``seconds``, or once ``stopping`` says so, nothing more is claimed; ``claimed_all``
+        is called at the end of claiming, while the last attempts are still under way. With
+        nothing under way it waits ``linger`` seconds for work that will be due so soon, or for
+        being woken. ``size`` bounds what is claimed and not recorded.
         """
         self._claim, self._attempt, self._record = claim, attempt, record
         self._executor, self._seconds, self._size = executor, seconds, size
-        self._claimed_all, self._linger = claimed_all, linger
+        self._claimed_all, self._stopping, self._linger = claimed_all, stopping, linger
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = asyncio.Event()
         self._arrived = asyncio.Event()
         self._results: list[tuple[Work, Result]] = []
         self._under_way: set[asyncio.Task[None]] = set()
-        self._writing = False
+        self._open = 0
         self._claiming = True
-        self._stopping = False
-        self.tried = 0
+        self._recorded = 0
 
     def wake(self) -> None:
-        """Look for work now; from any thread."""
-        self._call(self._woken.set)
-
-    def stop(self) -> None:
-        """Claim nothing more; from any thread. What is under way comes to its end."""
-
-        def stop() -> None:
-            self._stopping = True
-            self._woken.set()
-
-        self._call(stop)
-
-    def _call(self, what: Callable[[], None]) -> None:
+        """Look for work now, or for a reason to stop; from any thread."""
         # Before the loop runs nothing needs waking, and after it nobody is there.
         with contextlib.suppress(RuntimeError):
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(what)
+                self._loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> int:
-        """Work until nothing is left; return how many attempts were made and recorded."""
+        """Work until nothing is left; return how many attempts were made and recorded.
+
+        Raises what ``claim`` raised while nothing was under way; otherwise it is asked again.
+        """
         self._loop = asyncio.get_running_loop()
         recorder = asyncio.create_task(self._keep_recording())
         try:
             await self._keep_claiming()
         finally:
             self._claiming = False
-            self._claimed_all()
             self._arrived.set()
-            await recorder
-        return self.tried
+            try:
+                self._claimed_all()
+            finally:
+                await recorder
+        return self._recorded
 
     async def _keep_claiming(self) -> None:
         ends_at = self._now() + self._seconds
-        while not self._stopping and self._now() < ends_at:
+        most = min(BATCH, self._size)
+        while not self._stopping() and self._now() < ends_at:
             self._woken.clear()
-            free = self._size - len(self._under_way)
-            if free < min(BATCH, self._size) // 2:
+            free = min(most, self._size - self._open)
+            if free < max(1, most // 2):
                 await self._wait(POLL_SECONDS)
                 continue
-            claimed = await self._in_thread(self._claim, min(free, BATCH))
+            claimed = await self._claim_some(free)
             for work in claimed.work:
-                task = asyncio.create_task(self._carry_out(work))
-                self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                self._begin(work)
             if claimed.work and claimed.again == 0:
                 continue
             if not await self._more_may_come(claimed.again):
                 return
 
+    async def _claim_some(self, most: int) -> Claimed[Work]:
+        try:
+            claimed: Claimed[Work] = await self._in_thread(self._claim, most)
+        except Exception as error:
+            # What is under way needs this loop anyway; with nothing under way the caller may
+            # hear of it at once.
+            if not self._open:
+                raise
+            log.warning("nothing could be claimed, trying again: %r", error)
+            await asyncio.sleep(RETRY_SECONDS)
+            return Claimed((), 0)
+        return claimed
+
+    def _begin(self, work: Work) -> None:
+        self._open += 1
+        task = asyncio.create_task(self._carry_out(work))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
     async def _more_may_come(self, again: float | None) -> bool:
         """Wait for a reason to claim; False when there is nothing to wait for."""
-        if self._under_way or self._results or self._writing:
+        if self._open:
             await self._wait(POLL_SECONDS if again is None else min(POLL_SECONDS, again))
             return True
         soon = again is not None and again <= self._linger
@@ -147,12 +162,14 @@ class Window(Generic[Work, Result]):
     async def _carry_out(self, work: Work) -> None:
         try:
             result = await self._attempt(work)
-            # Only now: the list of before may be the recorder's already.
-            self._results.append((work, result))
         except Exception:
             # An attempt has an outcome for all that a receiver does; this is a fault of ours,
             # and must not take the others along. The lease ends, and it is tried again.
+            self._open -= 1
             log.exception("an attempt could not be made")
+        else:
+            # Looked up only now: the list is another one after each recording.
+            self._results.append((work, result))
         finally:
             self._arrived.set()
 
@@ -162,16 +179,15 @@ class Window(Generic[Work, Result]):
             self._arrived.clear()
             results, self._results = self._results, []
             if results:
-                self._writing = True
-                await self._write_down(results)
-                self._writing = False
-                self.tried += len(results)
+                if await self._write_down(results):
+                    self._recorded += len(results)
+                self._open -= len(results)
                 # What was recorded made room at its endpoints.
                 self._woken.set()
             if not self._claiming and not self._results and self._under_way:
                 await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _write_down(self, results: list[tuple[Work, Result]]) -> None:
+    async def _write_down(self, results: list[tuple[Work, Result]]) -> bool:
         """Record, again and again for a while: what is not recorded is sent once more."""
         ends_at = self._now() + RECORD_SECONDS
         while True:
@@ -180,10 +196,10 @@ class Window(Generic[Work, Result]):
             except Exception as error:  # whatever it is, other attempts are still under way
                 if self._now() >= ends_at:
                     log.error("%d attempts are not recorded: %r", len(results), error)
-                    return
-                await asyncio.sleep(1)
+                    return False
+                await asyncio.sleep(RETRY_SECONDS)
             else:
-                return
+                return True
 
     async def _in_thread(self, call: Callable[[Any], Any], argument: Any) -> Any:
         loop = asyncio.get_running_loop()
