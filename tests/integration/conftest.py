@@ -24,6 +24,7 @@ from standart.services.webhook_service import AttemptResult
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
 from tests.integration.commands import Run
+from tests.integration.mail import Mail
 
 
 @pytest.fixture
@@ -120,3 +121,8 @@ def owner(migrated: Postgres) -> Iterator[Engine]:
 @pytest.fixture
 def roles(engine: Engine, owner: Engine, superuser: Engine) -> dict[str, Engine]:
     return {"application": engine, "owner": owner, "superuser": superuser}
+
+
+@pytest.fixture
+def mail(engine: Engine, keyring: Keyring) -> Mail:
+    return Mail(engine, keyring)
