@@ -70,8 +70,8 @@ _DELETE = (
     "limits",
     "accounts",
     "balance_deltas",
+    # Their lanes go with them, which is the owner's doing.
     "webhook_endpoints",
-    "webhook_lanes",
     "idempotency_keys",
     "panel_sessions",
     "login_failures",
@@ -128,7 +128,8 @@ def upgrade(engine: Engine, application_url: str, revision: str = "head") -> Non
     """Run ``alembic upgrade`` under an advisory lock, then grant the application's role.
 
     ``engine`` belongs to the owner role; ``application_url`` names the role that serves.
-    Several hosts may start at once: the second waits and finds nothing left to do.
+    Several hosts may start at once: the second waits and finds nothing left to do. Where a
+    dump was restored, the clock of events is set right as well.
 
     Raises:
         ConfigurationError: the server is older than PostgreSQL 15.
@@ -143,9 +144,50 @@ def upgrade(engine: Engine, application_url: str, revision: str = "head") -> Non
         # Waiting for the lock of a busy table would make every later reader wait behind us.
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
         command.upgrade(config_for(connection), revision)
+        keep_events_in_order(connection)
         role = make_url(application_url).username
         if role and role != connection.scalar(text("SELECT current_user")):
             grant(connection, role)
+
+
+# The greatest position that was given out: the last one of each user, by its index.
+_LAST_POSITION = """
+    SELECT max(p.position) AS position FROM users u CROSS JOIN LATERAL (
+        SELECT v.position FROM events v WHERE v.user_id = u.id ORDER BY v.position DESC LIMIT 1
+    ) AS p
+"""
+
+# Whoever wrote an event that we see has a number below the first one not given out yet.
+_FALLS_BEHIND = text(
+    f"""
+    SELECT c.base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= l.position
+    FROM event_clock c, ({_LAST_POSITION}) AS l
+    """
+)
+
+_CATCH_UP = text(
+    f"""
+    UPDATE event_clock c
+    SET base = l.position + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    FROM ({_LAST_POSITION}) AS l
+    WHERE c.base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= l.position
+    """
+)
+
+
+def keep_events_in_order(connection: Connection) -> None:
+    """Let the positions of new events lie above all there are, whatever server this is now.
+
+    They are made of transaction numbers, which are lower in the server that a dump was
+    restored into. New events would come before old ones there, and who follows them by
+    position would not see the old ones until the numbers had caught up.
+    """
+    known = connection.scalar(text("SELECT to_regclass('event_clock')"))
+    if known is None or not connection.scalar(_FALLS_BEHIND):
+        return
+    # Whoever is just writing events finishes first, and who comes later uses the new base.
+    connection.execute(text("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE"))
+    connection.execute(_CATCH_UP)
 
 
 def downgrade(engine: Engine, revision: str) -> None:

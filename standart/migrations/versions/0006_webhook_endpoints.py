@@ -44,9 +44,11 @@ UPDATE users u SET webhook_url = w.url, webhook_secret = w.secret,
 FROM webhook_endpoints w WHERE w.user_id = u.id AND w.id = u.id
 """
 
-# Which change of its object an event is; a late payment is born confirmed.
+# Which change of its object an event is; a late payment is born confirmed. Creations are told
+# of only where this revision has been before.
 NUMBER_EVENTS = """
 UPDATE events v SET sequence = CASE
+    WHEN v.type = 'transaction.created' THEN 1
     WHEN v.transaction_id IS NOT NULL THEN CASE WHEN t.late_for IS NULL THEN 2 ELSE 1 END
     WHEN v.type IN ('payout.paid', 'payout.failed') THEN 3
     WHEN v.payout_id IS NOT NULL AND v.type <> 'payout.created' THEN 2
