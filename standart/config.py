@@ -84,8 +84,8 @@ class Settings:
         metadata=_about(
             "STANDART_ENCRYPTION_KEYS",
             kinds.KEYS,
-            "Key ring that seals webhook secrets and kept answers in the database. Put a new "
-            "key in front and keep the old ones.",
+            "Key ring that seals what is secret in the database. Put a new key in front, restart "
+            "all processes, run `standart rotate-encryption-key`, then take the old ones away.",
             secret=True,
         ),
     )
@@ -143,6 +143,15 @@ class Settings:
             "is dead until it is replayed.",
         ),
     )
+    webhook_retention_days: int = field(
+        default=30,
+        metadata=_about(
+            "STANDART_WEBHOOK_RETENTION_DAYS",
+            kinds.whole(0, 36_500),
+            "Days after which events that all their receivers got are purged, with what was sent "
+            "and answered; 0 keeps them for ever. One that is not delivered stays.",
+        ),
+    )
     trusted_hosts: tuple[str, ...] = field(
         default=("localhost", "127.0.0.1", "::1"),
         metadata=_about(
@@ -155,7 +164,18 @@ class Settings:
     metrics_port: int | None = field(
         default=None,
         metadata=_about(
-            "STANDART_METRICS_PORT", kinds.PORT, "Loopback port of the Prometheus metrics."
+            "STANDART_METRICS_PORT",
+            kinds.PORT,
+            "Loopback port of the Prometheus metrics of `standart serve`; under `standart up` "
+            "those of the worker as well.",
+        ),
+    )
+    worker_metrics_port: int | None = field(
+        default=None,
+        metadata=_about(
+            "STANDART_WORKER_METRICS_PORT",
+            kinds.PORT,
+            "Loopback port of the Prometheus metrics of `standart worker`.",
         ),
     )
     rate_limit: RateLimit | None = field(

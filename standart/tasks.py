@@ -34,6 +34,7 @@ from standart.services import (
     heartbeat_service,
     idempotency_service,
     ledger_service,
+    retention_service,
     session_service,
     transaction_service,
     user_service,
@@ -52,6 +53,9 @@ NUDGE_SECONDS = 0.05
 
 # Those of this process; a signal of Celery comes without an app.
 _deliverers: weakref.WeakSet[Deliverer] = weakref.WeakSet()
+
+# Set when the worker is told to end: no long task keeps it waiting.
+_stopping = threading.Event()
 
 
 @shared_task(name="standart.expire")
@@ -97,17 +101,29 @@ def fold() -> int:
 
 @shared_task(name="standart.purge")
 def purge() -> int:
-    """Forget kept answers, failed logins and logins that count no more; return how many."""
+    """Forget kept answers, failed logins, logins that count no more, and old events.
+
+    Returns how many.
+    """
     lifetime = current_settings().session_lifetime_seconds
     answers = _until_done(
         lambda connection: idempotency_service.purge(connection, batch=PURGE_BATCH), PURGE_BATCH
     )
-    return answers + in_transaction(
+    logins = in_transaction(
         lambda session: (
             user_service.purge_login_failures(session)
             + session_service.purge_sessions(session, lifetime_seconds=lifetime)
         )
     )
+    days = current_settings().webhook_retention_days
+    events = on_connection(
+        lambda connection: retention_service.purge(
+            connection, days=days, go_on=lambda: not _stopping.is_set()
+        )
+    )
+    if events:
+        log.info("purged %d events older than %d days", events, days)
+    return answers + logins + events
 
 
 def _until_done(step: Callable[[Connection], int], batch: int) -> int:
@@ -187,6 +203,7 @@ def sweep_at_start(**_: object) -> None:
 @worker_shutting_down.connect
 def stop_delivering(**_: object) -> None:
     """Claim nothing more when the worker is told to end: it waits for what is under way."""
+    _stopping.set()
     for each in _deliverers:
         each.stop()
 

@@ -195,4 +195,7 @@ def empty(superuser: Engine) -> None:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         for table in (*TABLES, "heartbeats"):
             connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(
+            text("UPDATE event_clock SET purged_before = NULL WHERE purged_before IS NOT NULL")
+        )
         connection.execute(text("UPDATE event_clock SET base = 0, purged_before = NULL"))

@@ -29,6 +29,7 @@ COMMANDS = {
     "import-balances": "standart.cli.balances:import_balances",
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
+    "purge": "standart.cli.operations:purge",
     "replay": "standart.cli.operations:replay",
     "check-receiver": "standart.cli.receivers:check_receiver",
     "listen": "standart.cli.listen:listen",

@@ -11,7 +11,7 @@ from standart.cli.base import OPERATOR, Failure, ServiceCommand, database
 from standart.config import Settings, describe, unknown_variables
 from standart.db import autocommit
 from standart.embedded.preparation import migrate as bring_up_to_date
-from standart.services import replay_service, transaction_service, verify_service
+from standart.services import replay_service, retention_service, transaction_service, verify_service
 
 EXPIRY_BATCH = 500
 
@@ -34,6 +34,15 @@ def expire() -> None:
             if ended < EXPIRY_BATCH:
                 break
     click.echo(f"expired {total}")
+
+
+@click.command(cls=ServiceCommand)
+def purge() -> None:
+    """Purge old events that were delivered now instead of at the next sweep."""
+    with database(require_secrets=False) as base, autocommit(base.engine) as connection:
+        days = base.settings.webhook_retention_days
+        total = retention_service.purge(connection, days=days)
+    click.echo(f"purged {total}")
 
 
 @click.command(cls=ServiceCommand)

@@ -76,6 +76,8 @@ _DELETE = (
     "panel_sessions",
     "login_failures",
 )
+# What the owner of the tables does on behalf of the service.
+_CALL = ("standart_purge_events", "standart_reseal_destinations")
 
 
 def config_for(connection: Connection | None = None) -> Config:
@@ -211,6 +213,7 @@ def grant(connection: Connection, role: str) -> None:
         # Folding locks deltas, which needs the right to update some column: this one is
         # generated always and takes no value.
         f"GRANT UPDATE (id) ON balance_deltas TO {quoted}",
+        f"GRANT EXECUTE ON FUNCTION {', '.join(_CALL)} TO {quoted}",
     ]
     for statement in statements:
         connection.execute(text(statement))

@@ -288,6 +288,12 @@ class Delivery(Base):
             "endpoint_id",
             postgresql_where=text("lease IS NOT NULL"),
         ),
+        Index(
+            "ix_deliveries_dead",
+            "user_id",
+            "endpoint_id",
+            postgresql_where=text("state = 'dead'"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column()

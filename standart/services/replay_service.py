@@ -6,8 +6,10 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from standart.db import constraint_name
 from standart.errors import Conflict, NotFound
 from standart.services import audit_service
 from standart.services.access import Actor
@@ -51,7 +53,7 @@ def replay(session: Session, actor: Actor, event_id: UUID) -> int:
     before. One that is waiting already becomes due now. Returns how many endpoints that are.
 
     Raises:
-        NotFound: unknown, or somebody else's, in the same words.
+        NotFound: unknown, purged, or somebody else's, in the same words.
         Conflict: no endpoint may be called.
     """
     owner_id = session.scalar(_OWNER, {"id": event_id})
@@ -59,7 +61,13 @@ def replay(session: Session, actor: Actor, event_id: UUID) -> int:
         raise NotFound
     actor.require_owner(owner_id)
     parameters = {"user_id": owner_id, "id": event_id}
-    receivers = int(session.execute(_REPLAY, parameters).scalar_one())
+    try:
+        receivers = int(session.execute(_REPLAY, parameters).scalar_one())
+    except IntegrityError as error:
+        # Purged between the look and the insert, which waited for the purge to end.
+        if constraint_name(error) == "fk_deliveries_events":
+            raise NotFound from error
+        raise
     if receivers == 0:
         raise Conflict("The merchant has no endpoint that may be called and wants this event.")
     audit_service.record(session, actor, "event.replayed", "event", event_id)
