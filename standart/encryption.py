@@ -3,7 +3,8 @@
 A box is ``version (1 byte) | length of kid (1 byte) | kid | nonce (12 bytes) | ciphertext
 and tag``. The header and the caller's context are authenticated with it (NIST SP 800-38D),
 so a box cannot be moved to another row. The first key of the ring encrypts, all decrypt:
-a new key is put in front, the old one stays until nothing is sealed with it any more.
+a new key is put in front, the old one stays until nothing is sealed with it any more
+(``services.sealing_service``).
 """
 
 from __future__ import annotations
@@ -50,6 +51,19 @@ class Keyring:
                 raise _refusal(f"key {number} has the same name as an earlier one")
             ciphers[kid] = AESGCM(key)
         return cls(ciphers)
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """The names of the keys, the encrypting one first."""
+        return tuple(self._ciphers)
+
+    def reseal(self, box: bytes, context: bytes) -> bytes:
+        """Open a box and seal what it holds with the first key.
+
+        Raises:
+            ConfigurationError: as ``decrypt``.
+        """
+        return self.encrypt(self.decrypt(box, context), context)
 
     def encrypt(self, plain: bytes, context: bytes) -> bytes:
         """Seal ``plain`` with the first key; ``context`` must be given again to open it."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "set-fee-schedule": "standart.cli.fees:set_fee_schedule",
     "list-fee-schedules": "standart.cli.fees:list_fee_schedules",
     "import-balances": "standart.cli.balances:import_balances",
+    "rotate-encryption-key": "standart.cli.keys:rotate_encryption_key",
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
     "purge": "standart.cli.operations:purge",

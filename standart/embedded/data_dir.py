@@ -15,12 +15,13 @@ from standart.errors import ConfigurationError
 
 ENVIRONMENT = "environment"
 VARIABLE = "STANDART_DATA_DIR"
+ENCRYPTION_KEYS = "STANDART_ENCRYPTION_KEYS"
 PUBLISHED = (
     "DATABASE_URL",
     "STANDART_MIGRATION_DATABASE_URL",
     "REDIS_URL",
     "SECRET_KEY",
-    "STANDART_ENCRYPTION_KEYS",
+    ENCRYPTION_KEYS,
 )
 
 # A new cluster takes about 40 MB and its first WAL segments as much again.
@@ -113,12 +114,31 @@ def tree_secrets(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
     fresh = {
         "SECRET_KEY": secrets.token_urlsafe(48),
         # As `encryption.generate_key`, without loading the ciphers into the supervisor.
-        "STANDART_ENCRYPTION_KEYS": "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        ENCRYPTION_KEYS: "k1:" + base64.b64encode(secrets.token_bytes(32)).decode(),
     }
     if fresh.keys() - kept.keys():
         kept = fresh | kept
         write_pairs(path, kept)
     return {name: kept[name] for name in fresh if not given(environ, name)}
+
+
+def put_key_in_front(root: Path, key: str, present: str) -> bool:
+    """Put ``key`` in front of the tree's key ring, mode 0600; it counts from the next start.
+
+    ``present`` is the ring that the running tree uses. Returns ``False``, and changes nothing,
+    where that does not come from the data dir or another key was put in front before.
+    """
+    path = root / "secrets"
+    kept = read_pairs(path)
+    if kept.get(ENCRYPTION_KEYS) != present:
+        return False
+    write_pairs(path, kept | {ENCRYPTION_KEYS: f"{key},{present}"})
+    return True
+
+
+def kept_key_ring(root: Path) -> str:
+    """Return the key ring that the next start of the tree will use, ``""`` without one."""
+    return read_pairs(root / "secrets").get(ENCRYPTION_KEYS, "")
 
 
 def publish(root: Path, environ: Mapping[str, str]) -> None:

@@ -124,6 +124,24 @@ def record_rotation(
         )
 
 
+def reseal_secret(keyring: Keyring, endpoint_id: UUID, box: bytes) -> bytes:
+    """Seal the secret in ``box`` with the first key of the ring.
+
+    Raises:
+        ConfigurationError: as ``open_secrets``.
+    """
+    return keyring.reseal(box, _secret_context(endpoint_id))
+
+
+def reseal_headers(keyring: Keyring, endpoint_id: UUID, box: bytes) -> bytes:
+    """Seal the headers in ``box`` with the first key of the ring.
+
+    Raises:
+        ConfigurationError: as ``open_secrets``.
+    """
+    return keyring.reseal(box, _headers_context(endpoint_id))
+
+
 def _secret_context(endpoint_id: UUID) -> bytes:
     return b"webhook_secret:" + endpoint_id.bytes
 

@@ -45,6 +45,15 @@ def seal(keyring: Keyring, user_id: UUID, payout_id: UUID, values: Mapping[str, 
     return keyring.encrypt(msgspec.json.encode(values), _context(user_id, payout_id))
 
 
+def reseal(keyring: Keyring, user_id: UUID, payout_id: UUID, box: bytes) -> bytes:
+    """Return the same destination sealed with the first key of the ring.
+
+    Raises:
+        ConfigurationError: the ring lacks its key, or it is damaged.
+    """
+    return keyring.reseal(box, _context(user_id, payout_id))
+
+
 def read(
     connection: Connection,
     caller: KeyDigest | Actor,

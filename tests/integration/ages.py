@@ -9,6 +9,7 @@ _MOMENTS = {
     "transactions": ("created_at", "expires_at", "finished_at"),
     "payouts": ("created_at", "approved_at", "finished_at"),
     "refunds": ("created_at",),
+    "adjustments": ("created_at", "finished_at"),
     "events": ("created_at",),
     "deliveries": ("created_at", "delivered_at"),
     "attempts": ("created_at",),
