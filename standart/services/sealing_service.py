@@ -16,12 +16,15 @@ from sqlalchemy import Connection, Row, TextClause, text
 from standart.db import unit
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError
-from standart.services import audit_service, endpoint_service, payout_destination
+from standart.services import (
+    audit_service,
+    endpoint_service,
+    idempotency_service,
+    payout_destination,
+)
 from standart.services.access import Actor
 
 BATCH: Final = 500
-
-_START: Final = UUID(int=0)
 
 # The name of the key in the head of a box; empty where there is no head.
 _KID = """
@@ -29,55 +32,75 @@ _KID = """
         ELSE '' END
 """
 
-_NEW_BOXES = """
-    unnest(CAST(:owners AS uuid[]), CAST(:ids AS uuid[]), CAST(:stale AS bytea[]),
-        CAST(:fresh AS bytea[])) AS n (user_id, id, stale, fresh)
-"""
-
 # Only while the old box is still there: who changed it meanwhile has sealed something newer.
-_ENDPOINTS = """
+_REPLACE = """
     WITH moved AS (
-        UPDATE webhook_endpoints w SET {column} = n.fresh FROM {boxes}
-        WHERE w.user_id = n.user_id AND w.id = n.id AND w.{column} = n.stale
+        UPDATE {table} AS t SET {assignment}
+        FROM unnest({arrays}, CAST(:stale AS bytea[]), CAST(:fresh AS bytea[]))
+            AS n ({names}, stale, fresh)
+        WHERE {same} AND {box} = n.stale
         RETURNING 1
     )
     SELECT count(*) FROM moved
 """
 
 # The service may not touch a payout's destination; the owner's function does, and says so.
-_PAYOUTS = """
-    SELECT standart_reseal_destinations(CAST(:owners AS uuid[]), CAST(:ids AS uuid[]),
+_REPLACE_DESTINATIONS = """
+    SELECT standart_reseal_destinations(CAST(:user_id AS uuid[]), CAST(:id AS uuid[]),
         CAST(:stale AS bytea[]), CAST(:fresh AS bytea[]), :actor_name, :channel)
 """
-
-Reseal = Callable[[Keyring, UUID, UUID, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A column of boxes: how many hang on which key, which are stale, how they are renewed."""
+    """A kind of boxes: how many hang on which key, which are stale, how they are renewed.
+
+    ``key`` has the columns that a row is known by.
+    """
 
     name: str
+    key: tuple[str, ...]
     counts: TextClause
     stale: TextClause
     replace: TextClause
-    reseal: Reseal
+    reseal: Callable[[Keyring, Row[Any]], bytes]
 
 
-def _sealed(name: str, table: str, column: str, replace: str, reseal: Reseal) -> Sealed:
-    kid = _KID.format(box=column)
+_OF_USER: Final = {"user_id": "uuid", "id": "uuid"}
+_START: Final = {"user_id": UUID(int=0), "id": UUID(int=0), "path": "", "key": ""}
+
+
+def _sealed(
+    name: str,
+    table: str,
+    box: str,
+    reseal: Callable[[Keyring, Row[Any]], bytes],
+    *,
+    key: Mapping[str, str] = _OF_USER,
+    assignment: str | None = None,
+    replace: str = _REPLACE,
+) -> Sealed:
+    kid, there = _KID.format(box=box), f"{box} IS NOT NULL"
+    columns = ", ".join(key)
     return Sealed(
         name,
+        tuple(key),
+        text(f"SELECT {kid} AS kid, count(*) AS boxes FROM {table} WHERE {there} GROUP BY 1"),
         text(
-            f"SELECT {kid} AS kid, count(*) AS boxes FROM {table}"
-            f" WHERE {column} IS NOT NULL GROUP BY 1"
+            f"SELECT {columns}, {box} AS box FROM {table}"
+            f" WHERE ({columns}) > ({', '.join(f':{name}' for name in key)})"
+            f" AND {there} AND {kid} <> :kid ORDER BY {columns} LIMIT :batch"
         ),
         text(
-            f"SELECT user_id, id, {column} AS box FROM {table}"
-            f" WHERE (user_id, id) > (:user_id, :id) AND {column} IS NOT NULL AND {kid} <> :kid"
-            " ORDER BY user_id, id LIMIT :batch"
+            replace.format(
+                table=table,
+                assignment=assignment or f"{box} = n.fresh",
+                arrays=", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in key.items()),
+                names=columns,
+                same=" AND ".join(f"t.{name} = n.{name}" for name in key),
+                box=box,
+            )
         ),
-        text(replace.format(column=column, boxes=_NEW_BOXES)),
         reseal,
     )
 
@@ -87,29 +110,40 @@ SEALED: Final = (
         "endpoint secrets",
         "webhook_endpoints",
         "secret",
-        _ENDPOINTS,
-        lambda ring, _, id_, box: endpoint_service.reseal_secret(ring, id_, box),
+        lambda ring, row: endpoint_service.reseal_secret(ring, row.id, row.box),
     ),
     _sealed(
         "former endpoint secrets",
         "webhook_endpoints",
         "previous_secret",
-        _ENDPOINTS,
-        lambda ring, _, id_, box: endpoint_service.reseal_secret(ring, id_, box),
+        lambda ring, row: endpoint_service.reseal_secret(ring, row.id, row.box),
     ),
     _sealed(
         "endpoint headers",
         "webhook_endpoints",
         "headers",
-        _ENDPOINTS,
-        lambda ring, _, id_, box: endpoint_service.reseal_headers(ring, id_, box),
+        lambda ring, row: endpoint_service.reseal_headers(ring, row.id, row.box),
     ),
     _sealed(
         "payout destinations",
         "payouts",
         "destination",
-        _PAYOUTS,
-        payout_destination.reseal,
+        lambda ring, row: payout_destination.reseal(ring, row.user_id, row.id, row.box),
+        replace=_REPLACE_DESTINATIONS,
+    ),
+    _sealed(
+        "kept answers",
+        "idempotency_keys",
+        # Text that is not sealed must not even be decoded, in whatever order conditions are asked.
+        f"CASE WHEN starts_with(body, '{idempotency_service.SEALED}')"
+        f" THEN decode(substr(body, {len(idempotency_service.SEALED) + 1}), 'base64') END",
+        lambda ring, row: ring.reseal(
+            row.box, idempotency_service.sealed_context(row.user_id, row.path, row.key)
+        ),
+        key={"user_id": "uuid", "path": "text", "key": "text"},
+        # The function breaks its text into lines.
+        assignment=f"body = '{idempotency_service.SEALED}'"
+        " || replace(encode(n.fresh, 'base64'), chr(10), '')",
     ),
 )
 """Everything that the key ring seals in the database."""
@@ -170,44 +204,38 @@ def _reseal(
     who = actor.audit_parameters()
     moved = 0
     for rows in _stale(connection, keyring, sealed, batch):
-        opened = [(row, _renewed(keyring, sealed, row)) for row in rows]
-        pairs = [(row, fresh) for row, fresh in opened if fresh is not None]
-        if pairs:
-            parameters = {
-                "owners": [row.user_id for row, _ in pairs],
-                "ids": [row.id for row, _ in pairs],
-                "stale": [row.box for row, _ in pairs],
-                "fresh": [fresh for _, fresh in pairs],
-                "actor_name": who["actor_name"],
-                "channel": who["channel"],
-            }
-            used = {
-                name: value
-                for name, value in parameters.items()
-                if f":{name}" in sealed.replace.text
-            }
-            with unit(connection):
-                moved += int(connection.execute(sealed.replace, used).scalar_one())
+        renewed = [(row, _renewed(keyring, sealed, row)) for row in rows]
+        opened = [(row, fresh) for row, fresh in renewed if fresh is not None]
+        if not opened:
+            continue
+        parameters = {
+            **{name: [getattr(row, name) for row, _ in opened] for name in sealed.key},
+            "stale": [row.box for row, _ in opened],
+            "fresh": [fresh for _, fresh in opened],
+        }
+        if ":actor_name" in sealed.replace.text:
+            parameters |= {"actor_name": who["actor_name"], "channel": who["channel"]}
+        with unit(connection):
+            moved += int(connection.execute(sealed.replace, parameters).scalar_one())
     return moved
 
 
 def _stale(
     connection: Connection, keyring: Keyring, sealed: Sealed, batch: int
 ) -> Iterator[list[Row[Any]]]:
-    place = {"user_id": _START, "id": _START}
+    place = {name: _START[name] for name in sealed.key}
+    asked = {"kid": keyring.kids[0], "batch": batch}
     while True:
-        rows = list(
-            connection.execute(sealed.stale, {**place, "kid": keyring.kids[0], "batch": batch})
-        )
+        rows = list(connection.execute(sealed.stale, {**place, **asked}))
         if rows:
             yield rows
         if len(rows) < batch:
             return
-        place = {"user_id": rows[-1].user_id, "id": rows[-1].id}
+        place = {name: getattr(rows[-1], name) for name in sealed.key}
 
 
 def _renewed(keyring: Keyring, sealed: Sealed, row: Row[Any]) -> bytes | None:
     try:
-        return sealed.reseal(keyring, row.user_id, row.id, row.box)
+        return sealed.reseal(keyring, row)
     except ConfigurationError:
         return None

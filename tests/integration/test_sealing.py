@@ -16,11 +16,13 @@ from standart.encryption import Keyring
 from standart.models import User
 from standart.services import (
     endpoint_service,
+    idempotency_service,
     payout_destination,
     sealing_service,
     user_service,
 )
 from standart.services.access import SYSTEM
+from standart.services.idempotency_service import Answer, IdempotencyClaim
 from tests.builders import ORIGIN, TestUser, make_user
 from tests.conftest import ENCRYPTION_KEYS
 from tests.integration.ages import grow_old
@@ -72,6 +74,14 @@ def payout(connection: Connection, superuser: Engine, keyring: Keyring, shop: Te
     return payout_id
 
 
+@pytest.fixture
+def kept(connection: Connection, keyring: Keyring, shop: TestUser) -> None:
+    """An answer that shows a secret, beside one that does not."""
+    idempotency_service.keep(connection, shop.id, CLAIM, Answer(201, ANSWER), keyring)
+    plain = IdempotencyClaim.of("/create_transaction", "once", b"{}")
+    idempotency_service.keep(connection, shop.id, plain, Answer(201, "{}"))
+
+
 def reseal(connection: Connection, ring: Keyring, batch: int = 500) -> dict[str, int]:
     return dict(sealing_service.reseal(connection, SYSTEM, ring, batch=batch))
 
@@ -81,7 +91,10 @@ ALL = {
     "former endpoint secrets": 1,
     "endpoint headers": 1,
     "payout destinations": 1,
+    "kept answers": 1,
 }
+CLAIM = IdempotencyClaim.of("/webhook_endpoints", "once", b"what was asked")
+ANSWER = '{"secret": "' + 100 * "long" + '"}'
 NONE = dict.fromkeys(ALL, 0)
 
 
@@ -94,18 +107,19 @@ def test_everything_opens_with_the_new_key_alone(
     new: Keyring,
     shop: TestUser,
     payout: UUID,
+    kept: None,
 ) -> None:
     with Session(engine) as session:
         endpoint = session.get_one(User, shop.id).endpoint
         secrets = endpoint_service.open_secrets(
             keyring, shop.id, endpoint.secret, endpoint.previous_secret
         )
-    assert sealing_service.boxes_by_key(connection) == {"k1": 5}
+    assert sealing_service.boxes_by_key(connection) == {"k1": 6}
     assert sealing_service.count_stale(connection, both) == ALL | {"endpoint secrets": 2}
 
     assert reseal(connection, both) == ALL | {"endpoint secrets": 2}
 
-    assert sealing_service.boxes_by_key(connection) == {"fresh": 5}
+    assert sealing_service.boxes_by_key(connection) == {"fresh": 6}
     assert sealing_service.count_stale(connection, both) == NONE
     with Session(engine) as session:
         endpoint = session.get_one(User, shop.id).endpoint
@@ -115,12 +129,14 @@ def test_everything_opens_with_the_new_key_alone(
         assert endpoint_service.open_headers(new, shop.id, endpoint.headers) == {"x-door": "open"}
     answer = payout_destination.read(connection, admin.digest, ORIGIN, new, payout)
     assert WHERE["iban"] in answer.body
+    again = idempotency_service.take(connection, shop.id, CLAIM, new)
+    assert again == Answer(201, ANSWER, replayed=True)
     assert reseal(connection, both) == NONE
     assert findings(engine) == []
 
 
 def test_it_is_told_in_the_audit_log(
-    connection: Connection, both: Keyring, shop: TestUser, payout: UUID
+    connection: Connection, both: Keyring, shop: TestUser, payout: UUID, kept: None
 ) -> None:
     reseal(connection, both)
     reseal(connection, both)
