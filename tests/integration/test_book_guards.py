@@ -37,7 +37,9 @@ ADJUSTMENT = (
 )
 JOURNAL = "INSERT INTO journals (user_id, id, kind, {}, entry_count) VALUES "
 ENTRIES = "INSERT INTO entries (user_id, journal_id, line, currency, kind, amount) VALUES "
-EVENT = "INSERT INTO events (user_id, id, {}, type, payload) VALUES (:shop, :new_event, "
+EVENT = (
+    "INSERT INTO events (user_id, id, sequence, {}, type, payload) VALUES (:shop, :new_event, 1, "
+)
 APPROVAL = "INSERT INTO approvals (user_id, object_type, object_id, approver_id) VALUES "
 NOTE = "INSERT INTO notes (user_id, id, transaction_id, author_name, body) VALUES "
 FEE = "INSERT INTO fee_schedules (user_id, id, currency, rate, fixed, minimum, maximum) VALUES "
@@ -595,6 +597,18 @@ REFUSED = {
     "adjustment's event across tenants": (
         [tells("adjustment_id", "waiting", "x").replace(":shop", ":other")],
         "fk_events_adjustments",
+    ),
+    "event of no change": (
+        [tells("payout_id", "payout_paid", "x").replace(":new_event, 1", ":new_event, 0")],
+        "ck_events_sequence_positive",
+    ),
+    "event about a payout and an endpoint": (
+        [EVENT.format("payout_id, endpoint_id") + ":reserved, :shop, 'ping', '{}')"],
+        "ck_events_about_one_object",
+    ),
+    "endpoint's event across tenants": (
+        [tells("endpoint_id", "other", "ping")],
+        "fk_events_webhook_endpoints",
     ),
     "overdrawn": (
         ["UPDATE accounts SET balance = -1 WHERE kind = 'available'"],

@@ -101,7 +101,8 @@ def test_history_is_not_rewritten(
 
 JOURNAL = "INSERT INTO journals (user_id, id, kind, transaction_id, entry_count) VALUES "
 ENTRIES = "INSERT INTO entries (user_id, journal_id, line, currency, kind, amount) VALUES "
-EVENT = "INSERT INTO events (user_id, id, transaction_id, type, payload) VALUES "
+EVENT = "INSERT INTO events (user_id, id, transaction_id, type, payload, sequence) VALUES "
+DELIVERY = "INSERT INTO deliveries (user_id, id, event_id, endpoint_id) VALUES "
 ATTEMPT = (
     "INSERT INTO attempts (user_id, delivery_id, number, url, outcome, excerpt, error,"
     " duration_ms) VALUES "
@@ -126,7 +127,7 @@ def settlement(transaction: str, *amounts: tuple[str, int], currency: str = "RUB
 RIGHT = (("clearing", -10000), ("available", 9700), ("commission", 300))
 CONFIRMS = [
     ends("confirmed"),
-    EVENT + "(:shop, :new_event, :pending, 'transaction.confirmed', '{}')",
+    EVENT + "(:shop, :new_event, :pending, 'transaction.confirmed', '{}', 2)",
 ]
 
 REFUSED = {
@@ -283,11 +284,11 @@ REFUSED = {
         "fk_entries_journals",
     ),
     "event across tenants": (
-        [EVENT + "(:other, :new_event, :pending, 'transaction.canceled', '{}')"],
+        [EVENT + "(:other, :new_event, :pending, 'transaction.canceled', '{}', 2)"],
         "fk_events_transactions",
     ),
     "delivery across tenants": (
-        ["INSERT INTO deliveries (user_id, id, event_id) VALUES (:other, :new, :event)"],
+        [DELIVERY + "(:other, :new, :event, :other)"],
         "fk_deliveries_events",
     ),
     "attempt across tenants": (
@@ -297,12 +298,12 @@ REFUSED = {
         "fk_attempts_deliveries",
     ),
     "second event of one kind": (
-        [EVENT + "(:shop, :new_event, :confirmed, 'transaction.confirmed', '{}')"],
+        [EVENT + "(:shop, :new_event, :confirmed, 'transaction.confirmed', '{}', 2)"],
         "uq_events_user_id_transaction_id_type",
     ),
     "second delivery of one event": (
-        ["INSERT INTO deliveries (user_id, id, event_id) VALUES (:shop, :new, :event)"],
-        "uq_deliveries_user_id",
+        [DELIVERY + "(:shop, :new, :event, :shop)"],
+        "uq_deliveries_user_id_event_id_endpoint_id",
     ),
     "transaction of nobody": (
         [born().replace(":shop", ":new_event")],
