@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, urlencode, urlsplit
+from uuid import UUID
 
 import msgspec
 
@@ -63,6 +64,7 @@ class StreamedEvent(msgspec.Struct):
 class _Page(msgspec.Struct):
     data: list[msgspec.Raw]
     next: str
+    poll_after: float = 0.0
 
 
 def _quiet(message: str) -> None:
@@ -79,6 +81,8 @@ class EventStream:
     tell: Callable[[str], None] = _quiet
     pause: Callable[[float], None] = time.sleep
     wait: int = WAIT_SECONDS
+    user_id: UUID | None = None
+    """Whose events; an admin's key must say it."""
     _troubles: int = field(default=0, init=False)
 
     def start(self) -> None:
@@ -103,7 +107,8 @@ class EventStream:
                 yield [_event(raw) for raw in page.data]
             else:
                 # A server that cannot hold a poll now must not be asked without a break.
-                self.pause(max(0.0, _SHORTEST_POLL - (monotonic() - asked)))
+                shortest = max(page.poll_after, _SHORTEST_POLL)
+                self.pause(max(0.0, shortest - (monotonic() - asked)))
             self.cursor = page.next
 
     def _page(self, wait: int) -> _Page:
@@ -127,9 +132,10 @@ class EventStream:
         self.pause(max(trouble.pause, pause * random.uniform(0.8, 1.2)))
 
     def _ask(self, wait: int) -> _Page:
-        status, retry_after, body = _get(
-            urlsplit(self.base), self.key, {"after": self.cursor, "wait": str(wait)}
-        )
+        query = {"after": self.cursor, "wait": str(wait)}
+        if self.user_id is not None:
+            query["user_id"] = str(self.user_id)
+        status, retry_after, body = _get(urlsplit(self.base), self.key, query)
         if status == http.client.OK:
             try:
                 return msgspec.json.decode(body, type=_Page)

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from types import FrameType
 from typing import Final
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import click
 import msgspec
@@ -104,8 +105,9 @@ class Forwarder:
     help="An API key with the scope read.",
 )
 @click.option("--user", "user_name", help="Instead of a key, on the server itself: whose events.")
+@click.option("--user-id", type=click.UUID, help="Whose events, for an admin's key.")
 @click.option("--events", "types", help="Types such as transaction.*,payout.paid; by default all.")
-@click.option("--since", help="The cursor that an earlier run ended with; by default now.")
+@click.option("--since", help="What an earlier run ended with, or `start`; by default now.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event whole, one on a line.")
 def listen(
     forward_to: str | None,
@@ -114,6 +116,7 @@ def listen(
     base: str,
     key: str | None,
     user_name: str | None,
+    user_id: UUID | None,
     types: str | None,
     since: str | None,
     as_json: bool,
@@ -128,7 +131,7 @@ def listen(
         None if forward_to is None else Forwarder.to(forward_to, anywhere=anywhere, secret=secret)
     )
     with _interruptible(), _key(key, user_name) as used:
-        stream = EventStream(base, used, cursor=since or NOW, tell=_note)
+        stream = EventStream(base, used, cursor=since or NOW, tell=_note, user_id=user_id)
         try:
             stream.start()
             _note(f"listening to {base}; Ctrl-C ends it")

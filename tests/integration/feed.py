@@ -24,6 +24,7 @@ class Feed:
     def __init__(self, port: int = 0) -> None:
         self.events: list[str] = []
         self.faults: list[int | str | bytes] = []
+        self.poll_after = 0
         self.asked: list[dict[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self._changed = threading.Condition()
@@ -66,7 +67,8 @@ class Feed:
                 lambda: self._over or len(self.events) > start, float(query["wait"])
             )
             page = self.events[start : start + PAGE]
-        return f'{{"data": [{", ".join(page)}], "next": "c{start + len(page)}"}}'.encode()
+        following = f'"next": "c{start + len(page)}", "poll_after": {self.poll_after}'
+        return f'{{"data": [{", ".join(page)}], {following}}}'.encode()
 
     @contextmanager
     def serving(self) -> Iterator[Feed]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -74,6 +75,10 @@ def test_a_stream_begins_with_what_happens_from_now_on(feed: Feed) -> None:
     wanted = [feed.add() for _ in range(7)]
     assert [event.id for event in ear.hear(7)] == wanted
     assert feed.asked[0] == {"path": "/events", "after": "now", "wait": "0"}
+    ear.stream.user_id = UUID(int=7)
+    feed.add()
+    ear.hear(1)
+    assert feed.asked[-1]["user_id"] == str(UUID(int=7))
     assert feed.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
@@ -128,6 +133,10 @@ def test_a_server_that_holds_no_poll_is_not_asked_without_a_break(feed: Feed) ->
     ear.hear(1)
     assert len(ear.pauses) == 3
     assert all(0 < seconds <= 1 for seconds in ear.pauses)
+    feed.poll_after = 3
+    ear.pauses.clear()
+    ear.hear(1)
+    assert all(1 < seconds <= 3 for seconds in ear.pauses)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 422])
