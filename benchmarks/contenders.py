@@ -108,7 +108,7 @@ def make_naive_threads(stage: Stage, load: Load) -> Contender:
 
 def _make_naive(name: str, stage: Stage, load: Load, more: Sequence[str]) -> Contender:
     python = reference_python()
-    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": shown(_naive_database(stage))}
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": shown(naive_database(stage))}
     made = subprocess.run(
         [python, NAIVE_FOLDER / "app.py"],
         env=environment,
@@ -130,7 +130,7 @@ def _make_naive(name: str, stage: Stage, load: Load, more: Sequence[str]) -> Con
     )
 
 
-def _naive_database(stage: Stage) -> URL:
+def naive_database(stage: Stage) -> URL:
     """Return the URL of the naive services' database, made on the first call."""
     password = "naive"
     if not stage.execute("SELECT 1 FROM pg_roles WHERE rolname = 'naive'"):

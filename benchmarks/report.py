@@ -22,11 +22,13 @@ def machine() -> dict[str, object]:
     }
 
 
-def rounds_as_json(rounds: Mapping[str, Sequence[Round]]) -> dict[str, object]:
-    """Return each contender's median and all its rounds."""
+def rounds_as_json(
+    rounds: Mapping[str, Sequence[Round]], what: str = "creates"
+) -> dict[str, object]:
+    """Return each contender's median and all its rounds; ``what`` is what was counted."""
     return {
         name: {
-            "creates_per_second": round(median_of(own, "rate") or 0.0, 1),
+            f"{what}_per_second": round(median_of(own, "rate") or 0.0, 1),
             "rounds": [{"rate": round(each.rate, 1), **asdict(each)} for each in own],
         }
         for name, own in rounds.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -25,6 +25,7 @@ class Round:
     client_cpu: float = 0.0
     server_cpu: float = 0.0
     database_cpu: float = 0.0
+    broker_cpu: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -40,6 +41,11 @@ class Round:
     def database_cpu_ms(self) -> float:
         """Processor time of PostgreSQL for each answer, milliseconds."""
         return 1000 * self.database_cpu / self.done
+
+    @property
+    def broker_cpu_ms(self) -> float:
+        """Processor time of Valkey for each answer, milliseconds."""
+        return 1000 * self.broker_cpu / self.done
 
     @property
     def client_cpu_ms(self) -> float:
@@ -85,19 +91,25 @@ def cells(rounds: Sequence[Round]) -> tuple[str, ...]:
     """Return the figures under ``HEAD``; the last three are processor ms for each create."""
     rates = [each.rate for each in rounds]
     return (
-        _number(median_of(rounds, "rate"), 0),
+        number(median_of(rounds, "rate"), 0),
         f"{min(rates):,.0f}..{max(rates):,.0f}",
-        _number(median_of(rounds, "p50_ms"), 1),
-        _number(median_of(rounds, "p99_ms"), 1),
-        _number(median_of(rounds, "server_cpu_ms"), 2),
-        _number(median_of(rounds, "database_cpu_ms"), 2),
-        _number(median_of(rounds, "client_cpu_ms"), 2),
+        number(median_of(rounds, "p50_ms"), 1),
+        number(median_of(rounds, "p99_ms"), 1),
+        number(median_of(rounds, "server_cpu_ms"), 2),
+        number(median_of(rounds, "database_cpu_ms"), 2),
+        number(median_of(rounds, "client_cpu_ms"), 2),
     )
 
 
-def table(rounds: Mapping[str, Sequence[Round]], base: str) -> str:
+def table(
+    rounds: Mapping[str, Sequence[Round]],
+    base: str,
+    *,
+    head: Sequence[str] = HEAD,
+    cells: Callable[[Sequence[Round]], tuple[str, ...]] = cells,
+) -> str:
     """Return the figures as a table, with how ``base`` compares to each contender."""
-    lines: list[tuple[str, ...]] = [("", *HEAD, f"{base} / it")]
+    lines: list[tuple[str, ...]] = [("", *head, f"{base} / it")]
     for name, own in rounds.items():
         compared = base in rounds and name != base
         ratio = f"{median_ratio(rounds[base], own):.2f}" if compared else ""
@@ -110,12 +122,13 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if number else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """Return a figure as text, nothing for ``None``."""
     return "" if value is None else f"{value:,.{digits}f}"

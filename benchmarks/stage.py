@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,15 @@ from sqlalchemy import URL, create_engine, make_url, text
 from standart import encryption, migrations
 from standart.config import Settings
 from standart.db import make_engine
-from standart.embedded import Postgres, start_postgres, start_valkey
+from standart.embedded import Postgres, Valkey, start_postgres, start_valkey
 from standart.embedded.preparation import make_first_users
-from standart.embedded.process import launch, loopback_port, package_folder, stop_process
+from standart.embedded.process import (
+    launch,
+    loopback_port,
+    package_folder,
+    stop_process,
+    wait_until,
+)
 from standart.encryption import Keyring
 
 HERE = Path(__file__).parent
@@ -57,7 +63,7 @@ class Stage:
 
     folder: Path
     postgres: Postgres
-    redis_url: str
+    valkey: Valkey
     encryption_keys: str
     closing: ExitStack
 
@@ -105,19 +111,50 @@ class Stage:
         assert first is not None
         return Prepared(url, owner, first.api_key)
 
+    def surroundings(self) -> dict[str, str]:
+        """Return what any program gets of our own environment: where programs are."""
+        return {"PATH": os.environ["PATH"]}
+
     def environment(self, url: URL, owner: URL, **more: str) -> dict[str, str]:
         """Return the environment of a Standart on a database of this stage."""
         return {
-            "PATH": os.environ["PATH"],
+            **self.surroundings(),
             "PYTHON_DOTENV_DISABLED": "1",
             "STANDART_DATA_DIR": str(self.folder),
             "DATABASE_URL": shown(url),
             "STANDART_MIGRATION_DATABASE_URL": shown(owner),
-            "REDIS_URL": self.redis_url,
+            "REDIS_URL": self.valkey.url,
             "SECRET_KEY": "of a benchmark that is thrown away at its end",
             "STANDART_ENCRYPTION_KEYS": self.encryption_keys,
             **more,
         }
+
+    @contextmanager
+    def running(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str],
+        ready: Callable[[], bool],
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a program while the block runs; ``ready`` is true when the block begins.
+
+        Raises:
+            NotStarted: it ended or was not ready within a minute.
+        """
+        path = self.folder / f"{name}.log"
+        with path.open("wb") as log:
+            process = launch(command, death_signal=signal.SIGTERM, log=log, environment=environment)
+        try:
+            if not wait_until(ready, process, START_SECONDS):
+                end = path.read_text(encoding="utf-8", errors="replace")[-2000:]
+                raise NotStarted(f"{name} did not start:\n{end}")
+            yield process
+        finally:
+            stop_process(process, STOP_STEPS)
+            # It leads its own group: whoever it left behind ends with it.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     @contextmanager
     def serving(
@@ -128,17 +165,8 @@ class Stage:
         Raises:
             NotStarted: it ended or did not answer within a minute.
         """
-        path = self.folder / f"{name}.log"
-        with path.open("wb") as log:
-            process = launch(command, death_signal=signal.SIGTERM, log=log, environment=environment)
-        try:
-            _wait_for_answer(name, process, port, path)
+        with self.running(name, command, environment, lambda: _answers(port)) as process:
             yield process
-        finally:
-            stop_process(process, STOP_STEPS)
-            # It leads its own group: whoever it left behind ends with it.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
 
     def serve(
         self, name: str, command: Sequence[str | Path], port: int, environment: Mapping[str, str]
@@ -159,7 +187,7 @@ def staged() -> Iterator[Stage]:
         closing.callback(postgres.stop)
         valkey = start_valkey(folder)
         closing.callback(valkey.stop)
-        stage = Stage(folder, postgres, valkey.url, encryption.generate_key(), closing)
+        stage = Stage(folder, postgres, valkey, encryption.generate_key(), closing)
         _require_durable(stage)
         try:
             yield stage
@@ -233,21 +261,16 @@ def _require_durable(stage: Stage) -> None:
         raise NotStarted(f"PostgreSQL would not write durably: {settings}")
 
 
-def _wait_for_answer(name: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
-        try:
-            connection.request("GET", "/healthz")
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.05)
-        else:
-            return
-        finally:
-            connection.close()
-    end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    raise NotStarted(f"{name} did not start:\n{end}")
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5.0)
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return True
 
 
 def _leave(number: int, frame: object) -> None:

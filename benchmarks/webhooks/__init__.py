@@ -1,0 +1,1 @@
+"""Webhooks: throughput, latency and fairness; ``python -m benchmarks.webhooks`` runs it all."""
