@@ -26,7 +26,7 @@ def messages(count: int) -> Iterator[Message]:
 
 
 def _body(transaction: UUID, user: str) -> str:
-    data = {
+    data: dict[str, object] = {
         "id": str(transaction),
         "user_id": user,
         "amount": "100.00",
