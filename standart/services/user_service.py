@@ -195,7 +195,7 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         session.flush()
     except IntegrityError as error:
         # Fees, notes, approvals, payouts: what is kept for ever names the user.
-        if constraint_name(error).endswith("_users"):
+        if constraint_name(error).endswith(("_users", "_approvers")):
             raise UserHasHistory from None
         raise
     audit_service.record(session, actor, "user.deleted", "user", user.id, before=before)
