@@ -232,10 +232,10 @@ class _Held:
 
     @classmethod
     def of(cls, connection: Connection, actor: Actor, payout_id: UUID) -> _Held:
-        row = connection.execute(sql.HOLD, {"id": payout_id}).one_or_none()
+        owner_id = None if actor.is_admin else actor.user_id
+        row = connection.execute(sql.HOLD, {"id": payout_id, "owner_id": owner_id}).one_or_none()
         if row is None:
             raise NotFound
-        actor.require_owner(row.user_id)
         amount = money.Money(row.amount, row.currency)
         return cls(payout_id, row.user_id, amount, PayoutStatus(row.status))
 

@@ -41,7 +41,13 @@ CREATE = text(
     """
 )
 
-HOLD = text("SELECT user_id, amount, currency, status FROM payouts WHERE id = :id FOR UPDATE")
+# Whoever may not see the row does not lock it either.
+HOLD = text(
+    """
+    SELECT user_id, amount, currency, status FROM payouts
+    WHERE id = :id AND user_id = coalesce(CAST(:owner_id AS uuid), user_id) FOR UPDATE
+    """
+)
 
 MOVE = text(
     f"""
