@@ -40,6 +40,17 @@ _HOLD = text(
 
 _HAS = text("SELECT EXISTS (SELECT FROM limits WHERE user_id = :user_id)")
 
+# A confirm that was in time may commit after the expiry; it holds its row until then. Waited
+# for by a statement of its own, so that the sums see what came of it.
+_LET_SETTLE = text(
+    """
+    SELECT FROM transactions
+    WHERE user_id = :user_id AND created_at >= :midnight
+      AND status = 'pending' AND expires_at <= :now
+    FOR SHARE
+    """
+)
+
 # What no limit asks for is not counted. A limit that waiting does not lift is named first.
 _BROKEN = text(
     f"""
@@ -94,6 +105,7 @@ def require_within(connection: Connection, user_id: UUID, amount: Money, now: da
         "now": now,
         "midnight": now.replace(hour=0, minute=0, second=0, microsecond=0),
     }
+    connection.execute(_LET_SETTLE, asked)
     row = connection.execute(_BROKEN, asked).first()
     if row is None:
         return
