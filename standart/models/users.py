@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from standart.db import Base, UtcDateTime, text_enum
-from standart.models.columns import CURRENCY_CODE, written_at
+from standart.models.columns import CURRENCY_CODE, people, written_at
 from standart.models.kinds import MAX_AMOUNT, LimitKind, Role
 from standart.models.ledger import AccountBalance
 
@@ -44,6 +44,8 @@ class User(Base):
     role: Mapped[Role] = mapped_column(text_enum(Role, "role"))
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     password_hash: Mapped[str | None] = mapped_column(Text)
+    # Who may know it beside the user: see ``Approval``. Empty: it came from the command line.
+    password_made_by: Mapped[list[UUID]] = people()
     commission_rate: Mapped[Decimal] = mapped_column(Numeric(7, 6), server_default=text("0"))
     currency: Mapped[str] = mapped_column(Text)
     webhook_url: Mapped[str | None] = mapped_column(Text)
@@ -87,6 +89,8 @@ class ApiKey(Base):
     last4: Mapped[str] = mapped_column(Text)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    # Who may know the key beside the user: see ``Approval``.
+    made_by: Mapped[list[UUID]] = people()
     created_at: Mapped[datetime] = written_at()
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -162,6 +166,8 @@ class PanelSession(Base):
 
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    # Who made the password that opened it.
+    made_by: Mapped[list[UUID]] = people()
     created_at: Mapped[datetime] = written_at()
     last_seen_at: Mapped[datetime] = written_at()
     ip: Mapped[str | None] = mapped_column(Text)

@@ -104,9 +104,10 @@ def create_user(
         currency=currency,
         webhook_url=webhook_url,
         webhook_secret=keyring.encrypt(secret.encode(), _context(user_id)),
-        password_hash=None if password is None else hash_password(password),
         unique_reference=False,
     )
+    if password is not None:
+        _set_password(user, actor, password)
     session.add(user)
     _flush_name(session)
     audit_service.record(session, actor, "user.created", "user", user.id, after=describe(user))
@@ -162,7 +163,7 @@ def update_user(
         user.active = active
         ends_sessions = True
     if not isinstance(password, _Unset):
-        user.password_hash = hash_password(password)
+        _set_password(user, actor, password)
         ends_sessions = True
     _flush_name(session)
     if ends_sessions:
@@ -322,6 +323,12 @@ def _valid_name(name: str) -> str:
     if not 1 <= len(stripped) <= 128 or not stripped.isprintable():
         raise InvalidInput.of("name", "must have 1 to 128 printable characters")
     return stripped
+
+
+def _set_password(user: User, actor: Actor, password: str) -> None:
+    """Also one's own is made by all one's hands: it may be whoever made the one before."""
+    user.password_hash = hash_password(password)
+    user.password_made_by = sorted(actor.hands)
 
 
 def _flush_name(session: Session) -> None:

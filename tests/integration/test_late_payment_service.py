@@ -327,13 +327,17 @@ def test_a_consent_whose_answer_was_lost_is_answered_again(
     connection: Connection, engine: Engine, superuser: Engine, merchant: TestUser, admin: TestUser
 ) -> None:
     old_id = ended(connection, superuser, engine, merchant, "canceled")
-    origin = Origin("api", "call-17", None)
+    origin, act = Origin("api", "call-17", None), LatePayment(transaction_id=old_id)
     answers = [
         late_payment_service.record_late_payment(
-            connection, admin.digest, origin, LatePayment(transaction_id=old_id), alone=ABOVE_FIFTY
+            connection, admin.digest, origin, act, alone=ABOVE_FIFTY
         )
         for _ in range(2)
     ]
+    with pytest.raises(SecondPersonRequired):
+        late_payment_service.record_late_payment(
+            connection, admin.digest, origin, LatePayment(transaction_id=old_id), alone=ABOVE_FIFTY
+        )
     assert [answer.status for answer in answers] == [202, 202]
     assert answers[0].body == answers[1].body
 

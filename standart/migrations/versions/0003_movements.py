@@ -116,11 +116,16 @@ def upgrade() -> None:
         ),
         sa.Column("object_id", sa.Uuid(), nullable=False),
         sa.Column("approver_id", sa.Uuid(), nullable=False),
+        sa.Column("hands", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("act_id", sa.Uuid(), nullable=False),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
+        ),
+        sa.CheckConstraint(
+            "approver_id = ANY (hands)", name=op.f("ck_approvals_approver_has_a_hand")
         ),
         sa.ForeignKeyConstraint(
             ["approver_id"], ["users.id"], name="fk_approvals_approvers", ondelete="RESTRICT"
