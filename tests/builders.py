@@ -125,6 +125,7 @@ TABLES = (
     "api_keys",
     "fee_schedules",
     "limits",
+    "limit_sums",
     "transactions",
     "notes",
     "refunds",

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from standart.db import Base, UtcDateTime, text_enum
@@ -153,6 +153,20 @@ class Limit(Base):
     currency: Mapped[str] = mapped_column(Text)
     value: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = written_at()
+
+
+class LimitSum(Base):
+    """What a limited merchant's ``day`` came to ``upto`` a moment: see ``limit_sums``."""
+
+    __tablename__ = "limit_sums"
+    __table_args__ = (PrimaryKeyConstraint("user_id"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    day: Mapped[datetime] = mapped_column(UtcDateTime)
+    upto: Mapped[datetime] = mapped_column(UtcDateTime)
+    count: Mapped[int] = mapped_column(BigInteger)
+    # Currency → minor units.
+    amounts: Mapped[dict[str, int]] = mapped_column(JSONB)
 
 
 class PanelSession(Base):

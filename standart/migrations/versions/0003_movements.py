@@ -225,6 +225,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("user_id", "kind", "currency", name=op.f("pk_limits")),
     )
     op.create_table(
+        "limit_sums",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("upto", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("amounts", postgresql.JSONB(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_limit_sums_users"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_limit_sums")),
+    )
+    op.create_table(
         "payouts",
         sa.Column("user_id", sa.Uuid(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -417,6 +429,7 @@ def downgrade() -> None:
     op.drop_table("refund_totals")
     op.drop_table("refunds")
     op.drop_table("payouts")
+    op.drop_table("limit_sums")
     op.drop_table("limits")
     op.drop_table("fee_schedules")
     op.drop_table("approvals")
