@@ -98,7 +98,7 @@ class InsufficientScope(Forbidden):
 
 
 class SecondPersonRequired(Forbidden):
-    """You have approved this already; a second person must."""
+    """You have approved this already, or it takes a second person with a key of its own."""
 
     code, title = "second_person_required", "Second person required"
 

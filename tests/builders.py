@@ -159,6 +159,7 @@ TABLES = (
     "api_keys",
     "fee_schedules",
     "limits",
+    "limit_sums",
     "transactions",
     "notes",
     "refunds",

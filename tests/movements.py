@@ -235,8 +235,8 @@ class Mover:
         )
         self._run("INSERT INTO limits VALUES (:user_id, 'daily_amount', :currency, 100000000)")
         self._run(
-            "INSERT INTO approvals (user_id, object_type, object_id, approver_id)"
-            " VALUES (:user_id, 'adjustment', :id, :approver_id)",
+            "INSERT INTO approvals (user_id, object_type, object_id, approver_id, hands, act_id)"
+            " VALUES (:user_id, 'adjustment', :id, :approver_id, ARRAY[:approver_id], :id)",
             id=adjustment_id,
             approver_id=approver_id,
         )

@@ -49,7 +49,9 @@ def actor() -> Actor:
     somebody = visitor()
     if somebody is None:
         raise Forbidden
-    return access.operator(somebody.user_id, somebody.name, somebody.role, origin())
+    return access.operator(
+        somebody.user_id, somebody.name, somebody.role, origin(), somebody.made_by
+    )
 
 
 def page(

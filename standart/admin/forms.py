@@ -226,9 +226,9 @@ class NoteForm(PanelForm):
     )
 
     def validate_text(self, field: StringField) -> None:
-        """Hold the rule for notes: 1 to 2000 characters, none of control, no card number."""
+        """Hold the rule for notes: up to 2000 characters, not blank, none of control, no card."""
         text = field.data or ""
-        if not 1 <= len(text) <= MAX_NOTE or _CONTROL.search(text):
+        if not text.strip() or len(text) > MAX_NOTE or _CONTROL.search(text):
             raise ValidationError(gettext("must have 1 to 2000 characters, on one line"))
         _refuse_card_number(text)
 

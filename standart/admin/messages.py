@@ -101,6 +101,7 @@ ACTIONS: Final = {
     "transaction.approved": lazy_gettext("Transaction approved by one of two"),
     "late_payment.approved": lazy_gettext("Late payment approved by one of two"),
     "payout.approved_by_one": lazy_gettext("Payout approved by one of two"),
+    "adjustment.approved": lazy_gettext("Adjustment approved by one of two"),
     "payout.destination_read": lazy_gettext("Payout destination shown"),
     "adjustment.created": lazy_gettext("Adjustment waits for a second admin"),
     "adjustment.posted": lazy_gettext("Adjustment posted"),
@@ -161,7 +162,8 @@ _ERRORS: Final = {
     "unauthenticated": lazy_gettext("This login is not active any more. Log in again."),
     "forbidden": lazy_gettext("This is not allowed for you."),
     "second_person_required": lazy_gettext(
-        "You have approved this already; a second admin must confirm as well."
+        "You have approved this already, or your login and that of who approved it come from one "
+        "hand; a second admin with a login of its own must confirm as well."
     ),
     "insufficient_scope": lazy_gettext("This is not allowed for you."),
     "not_found": lazy_gettext("There is no such page or object."),

@@ -24,6 +24,7 @@ from standart.models import (
     Entry,
     Journal,
     Refund,
+    Role,
     Transaction,
     User,
 )
@@ -178,9 +179,12 @@ def paid_late(session: Session, user_id: UUID, transaction_id: UUID) -> UUID | N
 
 
 def approvals_of(
-    session: Session, user_id: UUID, of: ApprovalOf, object_id: UUID
+    session: Session, user_id: UUID, of: ApprovalOf, object_id: UUID, *, waits: bool
 ) -> list[tuple[str, datetime]]:
-    """Return who has agreed to a movement of money, and when; oldest first."""
+    """Return who has agreed to a movement of money, and when; oldest first.
+
+    While it waits for another consent, only those that count now.
+    """
     query = (
         select(User.name, Approval.created_at)
         .join(User, User.id == Approval.approver_id)
@@ -191,6 +195,8 @@ def approvals_of(
         )
         .order_by(Approval.created_at)
     )
+    if waits:
+        query = query.filter(User.active, User.role == Role.ADMIN)
     return [(row.name, row.created_at) for row in session.execute(query)]
 
 

@@ -26,6 +26,7 @@ from standart.admin.base import (
 )
 from standart.admin.forms import ActForm, CancelForm, NoteForm
 from standart.admin.language import gettext
+from standart.clock import new_id
 from standart.errors import NotFound
 from standart.extensions import in_transaction, nudge, on_connection, settings
 from standart.models import ApprovalOf
@@ -188,12 +189,12 @@ class Transactions(PanelView):
     @page("/<uuid:transaction_id>/confirm", roles=ADMINS, methods=["POST"])
     def confirm(self, transaction_id: UUID) -> Page:
         """Confirm; doing it twice is doing it once. A large sum takes two admins."""
-        alone = settings().four_eyes_above
+        alone, act_id = settings().four_eyes_above, new_id()
 
         def work() -> str:
             answer = on_connection(
                 lambda connection: transaction_service.confirm(
-                    connection, actor(), origin(), transaction_id, alone=alone
+                    connection, actor(), origin(), transaction_id, alone=alone, act_id=act_id
                 )
             )
             if answer.status == HTTPStatus.ACCEPTED:
@@ -255,4 +256,5 @@ def _approvals(session: Session, found: Wire) -> list[tuple[str, datetime]]:
     of_late = found["late_for"] or found["status"] in _ENDED_UNPAID
     of = ApprovalOf.LATE_PAYMENT if of_late else ApprovalOf.TRANSACTION
     about = UUID(found["late_for"] or found["id"])
-    return queries.approvals_of(session, UUID(found["user_id"]), of, about)
+    waits = found["status"] != TransactionStatus.CONFIRMED.value
+    return queries.approvals_of(session, UUID(found["user_id"]), of, about, waits=waits)

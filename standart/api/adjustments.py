@@ -14,6 +14,7 @@ from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
+from standart.clock import new_id
 from standart.extensions import on_connection, settings
 from standart.services import adjustment_list, adjustment_service, key_service
 from standart.services.adjustment_service import Direction, NewAdjustment
@@ -53,9 +54,16 @@ class ApproveAdjustment(Resource):
         query.refuse()
         asked = body.read(schemas.OneAdjustment)
         claimed, origin, alone = claim(asked), auth.origin(), settings().four_eyes_above
+        act_id = new_id()
         return _act(
             lambda connection: adjustment_service.approve(
-                connection, digest, origin, UUID(asked.id), claim=claimed, alone=alone
+                connection,
+                digest,
+                origin,
+                UUID(asked.id),
+                claim=claimed,
+                alone=alone,
+                act_id=act_id,
             )
         )
 

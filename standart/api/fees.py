@@ -26,20 +26,20 @@ class PreviewCommission(Resource):
         digest = auth.caller()
         query.refuse()
         asked = body.read(schemas.PreviewCommission)
-        # Nothing is written, so nothing is kept: a key must only be one.
-        claim(asked)
-        origin, user_id = auth.origin(), uuid_or_none(asked.user_id)
-        found = on_connection(
-            lambda connection: fee_service.preview(
+        claimed, origin, user_id = claim(asked), auth.origin(), uuid_or_none(asked.user_id)
+        answer = on_connection(
+            lambda connection: fee_service.tell_preview(
                 connection,
                 digest,
                 origin,
+                lambda found: msgspec.json.encode(_shown(found)).decode(),
                 amount=asked.amount,
                 currency=asked.currency,
                 user_id=user_id,
+                claim=claimed,
             )
         )
-        return responses.ready(msgspec.json.encode(_shown(found)))
+        return responses.from_answer(answer)
 
 
 def _shown(found: Preview) -> schemas.CommissionPreview:

@@ -75,7 +75,12 @@ Reason = Annotated[
 ]
 NoteText = Annotated[
     str,
-    _text("For people. No card numbers.", shortest=1, longest=2000, example="Deliver after six"),
+    _text(
+        "For people, not blank. No card numbers.",
+        shortest=1,
+        longest=2000,
+        example="Deliver after six",
+    ),
 ]
 Why = Annotated[
     str,

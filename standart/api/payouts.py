@@ -18,6 +18,7 @@ from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
+from standart.clock import new_id
 from standart.extensions import keyring, on_connection, settings
 from standart.services import key_service, payout_destination, payout_list, payout_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
@@ -80,9 +81,16 @@ class ApprovePayout(Resource):
         query.refuse()
         asked = body.read(schemas.OnePayout)
         claimed, origin, alone = claim(asked), auth.origin(), settings().four_eyes_above
+        act_id = new_id()
         return _act(
             lambda connection: payout_service.approve(
-                connection, digest, origin, UUID(asked.id), claim=claimed, alone=alone
+                connection,
+                digest,
+                origin,
+                UUID(asked.id),
+                claim=claimed,
+                alone=alone,
+                act_id=act_id,
             )
         )
 

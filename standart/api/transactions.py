@@ -13,6 +13,7 @@ from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
+from standart.clock import new_id
 from standart.extensions import nudge, on_connection, settings
 from standart.services import key_service, transaction_list, transaction_service
 from standart.services.transaction_service import NewTransaction
@@ -76,9 +77,16 @@ class ConfirmTransaction(Resource):
         asked = body.read(schemas.ConfirmTransaction)
         claimed, origin = claim(asked), auth.origin()
         transaction_id, alone = UUID(asked.id), settings().four_eyes_above
+        act_id = new_id()
         answer = on_connection(
             lambda connection: transaction_service.confirm(
-                connection, digest, origin, transaction_id, claim=claimed, alone=alone
+                connection,
+                digest,
+                origin,
+                transaction_id,
+                claim=claimed,
+                alone=alone,
+                act_id=act_id,
             )
         )
         return responses.from_act(answer)

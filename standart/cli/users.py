@@ -112,14 +112,21 @@ def create_user(
     default=None,
     help="Whether each later reference must be new among the merchant's transactions.",
 )
+@password_option
 def update_user(
     name: str,
     commission_rate: str | None,
     currency: str | None,
     webhook_url: str | None,
     unique_reference: bool | None,
+    password_stdin: bool,
 ) -> None:
-    """Change the given settings of the user NAME."""
+    """Change the given settings of the user NAME; a new password ends its logins.
+
+    With STANDART_FOUR_EYES_ABOVE, an admin whose password another admin has set is no second
+    person beside that one. One that is set here, by the admin itself, is its own.
+    """
+    password = _password(from_stdin=True) if password_stdin else None
     with database(require_secrets=False) as base, base.transaction() as session:
         changes: dict[str, Any] = {}
         if commission_rate is not None:
@@ -130,11 +137,13 @@ def update_user(
             changes["webhook_url"] = _checked_url(webhook_url or None, base.settings)
         if unique_reference is not None:
             changes["unique_reference"] = unique_reference
+        if password is not None:
+            changes["password"] = password
         if not changes:
             raise InvalidInput.of("update-user", "needs something to change")
         user = named_user(session, name)
         user_service.update_user(session, OPERATOR, user, **changes)
-    shown = user_service.describe(user)
+    shown = {**user_service.describe(user), "password": "changed"}
     click.echo(f"updated user {user.name}: {json.dumps({key: shown[key] for key in changes})}")
 
 

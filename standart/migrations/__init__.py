@@ -24,6 +24,7 @@ _READ_AND_ADD = (
     "api_keys",
     "fee_schedules",
     "limits",
+    "limit_sums",
     "transactions",
     "notes",
     "refunds",
@@ -51,6 +52,7 @@ _CHANGE = (
     "users",
     "api_keys",
     "limits",
+    "limit_sums",
     "transactions",
     "refund_totals",
     "payouts",
@@ -68,6 +70,7 @@ _DELETE = (
     "users",
     "api_keys",
     "limits",
+    "limit_sums",
     "accounts",
     "balance_deltas",
     # Their lanes go with them, which is the owner's doing.

@@ -21,7 +21,15 @@ from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry,
 from standart.models.movements import Adjustment, Approval, Payout
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
-from standart.models.users import ApiKey, FeeSchedule, Limit, LoginFailure, PanelSession, User
+from standart.models.users import (
+    ApiKey,
+    FeeSchedule,
+    Limit,
+    LimitSum,
+    LoginFailure,
+    PanelSession,
+    User,
+)
 from standart.models.webhooks import (
     ENDINGS,
     Attempt,
@@ -60,6 +68,7 @@ __all__ = [
     "JournalKind",
     "Limit",
     "LimitKind",
+    "LimitSum",
     "LoginFailure",
     "Note",
     "PanelSession",

@@ -14,9 +14,10 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Text,
     UniqueConstraint,
+    Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from standart.db import Base, UtcDateTime, text_enum
@@ -112,10 +113,17 @@ class Adjustment(Base):
 
 
 class Approval(Base):
-    """One person's consent to a movement of money; two are needed above the four-eyes sum."""
+    """One person's consent to a movement of money; two are needed above the four-eyes sum.
+
+    ``hands`` are all who may have given it: the approver, and whoever made the key or the
+    password by which it was given. No two consents to one movement have a hand in common.
+    """
 
     __tablename__ = "approvals"
-    __table_args__ = (PrimaryKeyConstraint("user_id", "object_type", "object_id", "approver_id"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("user_id", "object_type", "object_id", "approver_id"),
+        CheckConstraint("approver_id = ANY (hands)", name="approver_has_a_hand"),
+    )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     object_type: Mapped[ApprovalOf] = mapped_column(text_enum(ApprovalOf, "object_type"))
@@ -123,4 +131,7 @@ class Approval(Base):
     approver_id: Mapped[UUID] = mapped_column(
         ForeignKey("users.id", name="fk_approvals_approvers", ondelete="RESTRICT")
     )
+    hands: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid))
+    # Drawn by the service for each request: by it a second run knows what the first one kept.
+    act_id: Mapped[UUID] = mapped_column()
     created_at: Mapped[datetime] = written_at()

@@ -19,11 +19,11 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from standart.db import Base, UtcDateTime, text_enum
-from standart.models.columns import CURRENCY_CODE, written_at
+from standart.models.columns import CURRENCY_CODE, people, written_at
 from standart.models.kinds import MAX_AMOUNT, LimitKind, Role
 from standart.models.ledger import AccountBalance
 from standart.models.webhooks import WebhookEndpoint
@@ -45,6 +45,8 @@ class User(Base):
     role: Mapped[Role] = mapped_column(text_enum(Role, "role"))
     active: Mapped[bool] = mapped_column(server_default=text("true"))
     password_hash: Mapped[str | None] = mapped_column(Text)
+    # Who may know it beside the user: see ``Approval``. Empty: it came from the command line.
+    password_made_by: Mapped[list[UUID]] = people()
     commission_rate: Mapped[Decimal] = mapped_column(Numeric(7, 6), server_default=text("0"))
     currency: Mapped[str] = mapped_column(Text)
     # Whether a reference may name one transaction only; see ``transactions``.
@@ -96,6 +98,8 @@ class ApiKey(Base):
     last4: Mapped[str] = mapped_column(Text)
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    # Who may know the key beside the user: see ``Approval``.
+    made_by: Mapped[list[UUID]] = people()
     created_at: Mapped[datetime] = written_at()
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -160,6 +164,20 @@ class Limit(Base):
     created_at: Mapped[datetime] = written_at()
 
 
+class LimitSum(Base):
+    """What a limited merchant's ``day`` came to ``upto`` a moment: see ``limit_sums``."""
+
+    __tablename__ = "limit_sums"
+    __table_args__ = (PrimaryKeyConstraint("user_id"),)
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    day: Mapped[datetime] = mapped_column(UtcDateTime)
+    upto: Mapped[datetime] = mapped_column(UtcDateTime)
+    count: Mapped[int] = mapped_column(BigInteger)
+    # Currency → minor units.
+    amounts: Mapped[dict[str, int]] = mapped_column(JSONB)
+
+
 class PanelSession(Base):
     """A login in the panel; the cookie holds the token, this row only its SHA-256."""
 
@@ -171,6 +189,8 @@ class PanelSession(Base):
 
     digest: Mapped[bytes] = mapped_column(LargeBinary)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
+    # Who made the password that opened it.
+    made_by: Mapped[list[UUID]] = people()
     created_at: Mapped[datetime] = written_at()
     last_seen_at: Mapped[datetime] = written_at()
     ip: Mapped[str | None] = mapped_column(Text)

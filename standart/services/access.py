@@ -21,13 +21,23 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Somebody who passed authentication; ``user_id`` is ``None`` for the service itself."""
+    """Somebody who passed authentication; ``user_id`` is ``None`` for the service itself.
+
+    ``made_by`` is who else may have the key or the password that was shown for it: whoever
+    made it, and whoever had made the one that was used for that.
+    """
 
     user_id: UUID | None
     name: str
     role: Role
     scopes: frozenset[Scope]
     origin: Origin = field(default=Origin("system"))
+    made_by: frozenset[UUID] = frozenset()
+
+    @property
+    def hands(self) -> frozenset[UUID]:
+        """All who may really be acting; what is made by this actor was made by them."""
+        return self.made_by if self.user_id is None else self.made_by | {self.user_id}
 
     @property
     def is_admin(self) -> bool:
@@ -77,7 +87,13 @@ class Actor:
 SYSTEM = Actor(None, "system", Role.ADMIN, frozenset(Scope))
 
 
-def operator(user_id: UUID, name: str, role: Role, origin: Origin) -> Actor:
+def operator(
+    user_id: UUID,
+    name: str,
+    role: Role,
+    origin: Origin,
+    made_by: frozenset[UUID] = frozenset(),
+) -> Actor:
     """The actor behind a panel session: an admin may settle, a regular user only reads."""
     scopes = frozenset(Scope) if role is Role.ADMIN else frozenset({Scope.READ})
-    return Actor(user_id, name, role, scopes, origin)
+    return Actor(user_id, name, role, scopes, origin, made_by)

@@ -25,7 +25,7 @@ from standart.services.access import Actor, Origin
 from standart.services.approval_service import NOBODY_ELSE, Thresholds
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
-from standart.services.wire import rfc3339, unit
+from standart.services.wire import approvals, rfc3339, unit
 from standart.states import AdjustmentStatus, adjustment_target
 
 OPENING_REASON: Final = "Opening balance"
@@ -61,11 +61,8 @@ def adjustment_json(row: str) -> str:
         CASE WHEN {row}.amount > 0 THEN 'credit' ELSE 'debit' END AS direction,
         (abs({row}.amount) * {unit(f"{row}.currency")})::text AS amount,
         {row}.currency, {row}.reason, {row}.status,
-        (
-            SELECT count(*) FROM approvals p
-            WHERE p.user_id = {row}.user_id AND p.object_type = 'adjustment'
-              AND p.object_id = {row}.id
-        ) AS approvals,
+        {approvals(f"{row}.user_id", "'adjustment'", f"{row}.id", f"{row}.status = 'pending'")}
+            AS approvals,
         {rfc3339(f"{row}.created_at")} AS created_at,
         {rfc3339(f"{row}.finished_at")} AS finished_at
     ) AS w)"""
@@ -139,7 +136,7 @@ def create(
             waits = found.status == AdjustmentStatus.PENDING.value
             return Answer(202 if waits else 201, found.body)
         if waits:
-            made.approve(connection, actor)
+            made.approve(connection, actor, new.fresh_id)
             made.log(connection, actor, "created", after=made.told(new.reason, status))
             return Answer(202, _read(connection, actor, new.fresh_id))
         body = made.post(connection)
@@ -157,13 +154,17 @@ def approve(
     *,
     claim: IdempotencyClaim | None = None,
     alone: Thresholds = NOBODY_ELSE,
+    act_id: UUID | None = None,
 ) -> Answer:
     """Post an adjustment that waits for a second admin; answers 200, also when repeated.
+
+    ``alone`` and ``act_id`` are as in ``approval_service``. Answers 202, still pending, when
+    its author's consent does not count any more and this one is the first.
 
     Raises:
         NotFound: it is unknown.
         AdjustmentState: it was canceled.
-        SecondPersonRequired: the caller made it.
+        SecondPersonRequired: the caller made it; see ``approval_service``.
         InsufficientBalance: a debit is not covered; it stays pending.
     """
 
@@ -171,9 +172,10 @@ def approve(
         held, status = _hold(connection, actor, adjustment_id)
         if adjustment_target(status, AdjustmentStatus.POSTED) is status:
             return Answer(200, _read(connection, actor, adjustment_id))
-        # Its author's consent was kept with it, so a second one always suffices.
-        if approval_service.needs_two(held.amount, alone):
-            held.approve(connection, actor)
+        if approval_service.needs_two(held.amount, alone) and not held.approve(
+            connection, actor, act_id or new_id(), told_as="adjustment.approved"
+        ):
+            return Answer(202, _read(connection, actor, adjustment_id))
         held.end(connection, actor, AdjustmentStatus.POSTED)
         return Answer(200, held.post(connection))
 
@@ -261,8 +263,13 @@ class _Made:
         before = {"status": AdjustmentStatus.PENDING.value}
         self.log(connection, actor, status.value, before=before, after={"status": status.value})
 
-    def approve(self, connection: Connection, actor: Actor) -> None:
-        approval_service.approve(connection, actor, ApprovalOf.ADJUSTMENT, self.user_id, self.id)
+    def approve(
+        self, connection: Connection, actor: Actor, act_id: UUID, *, told_as: str | None = None
+    ) -> bool:
+        about = ApprovalOf.ADJUSTMENT
+        return approval_service.approve(
+            connection, actor, about, self.user_id, self.id, act_id, told_as=told_as
+        )
 
     def post(self, connection: Connection) -> str:
         """Move the money and tell it; return the wire form that was told."""

@@ -1,7 +1,8 @@
 """The four-eyes rule: above a sum, money moves when two different people agreed.
 
 The first consent is kept and changes nothing else; the second one lets the act happen. The
-caller holds the lock of the row that it is about, so that the count is exact.
+caller holds the lock of the row that it is about, so that the count is exact. A consent counts
+while its giver is an active admin.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, text
 from standart.errors import SecondPersonRequired, Unauthenticated
 from standart.models import ApprovalOf
 from standart.money import Money
+from standart.services import audit_service
 from standart.services.access import Actor
 
 NEEDED = 2
@@ -26,26 +28,21 @@ Thresholds = Mapping[str, int]
 NOBODY_ELSE: Final[Thresholds] = MappingProxyType({})
 """One person suffices for every sum."""
 
+# Locked, so that who may agree now may do so until the commit; by id, like those who take
+# rights away.
+_GIVEN = text(
+    """
+    SELECT a.approver_id, a.hands, a.act_id, u.active AND u.role = 'admin' AS counts
+    FROM approvals a JOIN users u ON u.id = a.approver_id
+    WHERE a.user_id = :user_id AND a.object_type = :object_type AND a.object_id = :object_id
+    ORDER BY u.id FOR SHARE OF u
+    """
+)
+
 _APPROVE = text(
     """
-    INSERT INTO approvals (user_id, object_type, object_id, approver_id)
-    VALUES (:user_id, :object_type, :object_id, :approver_id)
-    ON CONFLICT DO NOTHING
-    """
-)
-
-_COUNT = text(
-    """
-    SELECT count(*) FROM approvals
-    WHERE user_id = :user_id AND object_type = :object_type AND object_id = :object_id
-    """
-)
-
-_ACTED_IN_REQUEST = text(
-    """
-    SELECT EXISTS (SELECT FROM audit_log
-        WHERE object_type = :object_type AND object_id = :object_id
-          AND actor_id = :actor_id AND request_id = :request_id)
+    INSERT INTO approvals (user_id, object_type, object_id, approver_id, hands, act_id)
+    VALUES (:user_id, :object_type, :object_id, :approver_id, CAST(:hands AS uuid[]), :act_id)
     """
 )
 
@@ -56,36 +53,50 @@ def needs_two(amount: Money, alone: Thresholds) -> bool:
 
 
 def approve(
-    connection: Connection, actor: Actor, about: ApprovalOf, user_id: UUID, object_id: UUID
+    connection: Connection,
+    actor: Actor,
+    about: ApprovalOf,
+    user_id: UUID,
+    object_id: UUID,
+    act_id: UUID,
+    *,
+    told_as: str | None = None,
 ) -> bool:
     """Keep the consent of ``actor``; return whether enough people have agreed now.
 
-    ``user_id`` is the merchant whose money it is.
+    ``user_id`` is the merchant whose money it is. ``act_id`` was drawn for this request alone:
+    if its first run kept the consent and the connection died then, that is no second one.
+    ``told_as`` is what the audit log calls a consent that waits for another one.
+
+    Only those of active admins count. Two that may come from one hand are one: somebody who
+    made the key or the password of another admin cannot be both.
 
     Raises:
-        SecondPersonRequired: the actor has agreed before.
+        SecondPersonRequired: the actor has agreed before, or who has shares a hand with it.
         Unauthenticated: the actor is no person.
     """
     if actor.user_id is None:
         raise Unauthenticated("Only a person can approve.")
     subject = {"user_id": user_id, "object_type": about.value, "object_id": object_id}
-    if connection.execute(_APPROVE, {**subject, "approver_id": actor.user_id}).rowcount == 0:
-        raise SecondPersonRequired
-    return int(connection.execute(_COUNT, subject).scalar_one()) >= NEEDED
-
-
-def is_repetition(
-    connection: Connection, actor: Actor, object_type: str, object_id: UUID | str
-) -> bool:
-    """Whether this very request has acted on the object before, its connection being lost then.
-
-    Told by the audit log, for whoever writes there what was approved. So a consent that was
-    committed unheard is answered like a kept one and not as somebody's second.
-    """
-    asked = {
-        "object_type": object_type,
-        "object_id": str(object_id),
-        "actor_id": actor.user_id,
-        "request_id": actor.origin.request_id,
-    }
-    return bool(connection.scalar(_ACTED_IN_REQUEST, asked))
+    others = []
+    for given in connection.execute(_GIVEN, subject):
+        if given.approver_id != actor.user_id:
+            others.append(given)
+        elif given.act_id == act_id:
+            return False
+        else:
+            raise SecondPersonRequired("You have approved this already; a second person must.")
+    counting = [frozenset(given.hands) for given in others if given.counts]
+    if any(hands & actor.hands for hands in counting):
+        raise SecondPersonRequired(
+            "One of you made the key or the password of the other, or one person made both; "
+            "somebody with a key or login of its own must approve."
+        )
+    consent = {"approver_id": actor.user_id, "hands": sorted(actor.hands), "act_id": act_id}
+    connection.execute(_APPROVE, {**subject, **consent})
+    enough = len(counting) + 1 >= NEEDED
+    if not enough and told_as is not None:
+        audit_service.record(
+            connection, actor, told_as, about.value, object_id, after={"approvals": 1}
+        )
+    return enough

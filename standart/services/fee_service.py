@@ -7,6 +7,7 @@ later schedule leaves it alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,8 +23,9 @@ from standart.clock import new_id
 from standart.errors import FieldError, InvalidInput
 from standart.models import FeeSchedule, Scope, User
 from standart.money import MAX_MINOR, RATE_DIGITS, Money
-from standart.services import audit_service, fee_sql, key_service, merchants
+from standart.services import acts, audit_service, fee_sql, merchants
 from standart.services.access import Actor, Origin
+from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
 
 RULE: Final = "fee-1"
@@ -180,10 +182,35 @@ _PREVIEW = text(
 )
 
 
-def preview(
+def tell_preview(
     connection: Connection,
     digest: KeyDigest,
     origin: Origin,
+    tell: Callable[[Preview], str],
+    *,
+    amount: str,
+    currency: str | None = None,
+    user_id: UUID | None = None,
+    claim: IdempotencyClaim | None = None,
+) -> Answer:
+    """Answer with what ``tell`` makes of a preview; nothing but the answer to a key is kept.
+
+    Raises:
+        Unauthenticated, InsufficientScope: the key does not allow this.
+        InvalidInput: see ``preview``.
+        IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
+    """
+
+    def work(actor: Actor) -> Answer:
+        found = preview(connection, actor, amount=amount, currency=currency, user_id=user_id)
+        return Answer(200, tell(found))
+
+    return acts.perform(connection, digest, origin, Scope.READ, work, claim=claim)
+
+
+def preview(
+    connection: Connection,
+    actor: Actor,
     *,
     amount: str,
     currency: str | None = None,
@@ -192,11 +219,8 @@ def preview(
     """Return what a transaction created now would cost its merchant; writes nothing.
 
     Raises:
-        Unauthenticated, InsufficientScope: the key does not allow this.
         InvalidInput: exactly where creating a transaction would raise it.
     """
-    actor = key_service.authenticate(connection, digest, origin)
-    actor.require(Scope.READ)
     merchant = merchants.meant_by(connection, actor, user_id)
     exact = money.parse_amount(amount, currency or merchant.currency)
     row = connection.execute(

@@ -2,13 +2,15 @@
 
 Each line becomes an adjustment of its own kind with a balanced journal; no balance is ever
 typed in. The file is read line by line with a bound on each, so that no file costs more
-memory than its merchants do, and the first thing that is wrong ends it all.
+memory than its merchants do, and the first thing that is wrong ends it all. It is read whole
+before the transaction begins that posts it: a file may come as slowly as it wants.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import BinaryIO, Final
 from uuid import UUID
 
@@ -41,37 +43,73 @@ _OPENED = text(
     """
 )
 
+# Locked as its foreign key would lock it anyway: a user that is found stays until the commit.
+_HOLD_USER = text("SELECT id FROM users WHERE id = :user_id FOR KEY SHARE")
+
 # What the commit would check; so a dry run checks it, too.
 _CHECK_NOW = text("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def import_balances(session: Session, actor: Actor, file: BinaryIO) -> int:
-    """Post the balances of ``file`` in the session's transaction; return how many.
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What one line of a file says: whose balance, and how much."""
 
-    Columns: the merchant's name, the currency, the balance as decimal text above zero. A
-    merchant gets one opening balance in each currency, ever.
+    line: int
+    name: str
+    user_id: UUID
+    amount: money.Money
+
+
+def read_balances(session: Session, file: BinaryIO) -> list[Opening]:
+    """Read and check all of ``file``, as slowly as it comes; keep no more than its merchants.
+
+    Nothing is written, and whoever waits for a line holds no transaction if the session's
+    connection is in autocommit mode. Columns: the merchant's name, the currency, the balance
+    as decimal text above zero.
 
     Raises:
-        InvalidInput: the first line that does not fit, by its number. The caller rolls back.
+        InvalidInput: the first line that does not fit, by its number.
+    """
+    read: dict[tuple[UUID, str], Opening] = {}
+    for number, (name, currency, balance) in _rows(file):
+        user_id = _user_id(session, number, name)
+        amount = _amount(number, balance, currency)
+        opening = Opening(number, name, user_id, amount)
+        first = read.setdefault((user_id, amount.currency), opening)
+        if first is not opening:
+            raise _wrong(number, f"names {name} and {currency} again, as line {first.line} does")
+        _require_unopened(session, opening)
+    if not read:
+        raise InvalidInput.of("file", "has no balances")
+    return list(read.values())
+
+
+def import_balances(session: Session, actor: Actor, openings: Sequence[Opening]) -> None:
+    """Post what was read in the session's transaction, all of it or nothing.
+
+    A merchant gets one opening balance in each currency, ever.
+
+    Raises:
+        InvalidInput: what a line says fits no longer, by its number. The caller rolls back.
         Unavailable: another import is running.
     """
     if not session.scalar(_ONLY_IMPORT):
         raise Unavailable("Another import is running; try again when it has ended.")
-    seen: dict[tuple[UUID, str], int] = {}
-    for number, (name, currency, balance) in _rows(file):
-        user_id = _user_id(session, number, name)
-        amount = _amount(number, balance, currency)
-        first = seen.setdefault((user_id, amount.currency), number)
-        if first != number:
-            raise _wrong(number, f"names {name} and {currency} again, as line {first} does")
-        opened = {"user_id": user_id, "currency": amount.currency}
-        if session.scalar(_OPENED, opened):
-            raise _wrong(number, f"{name} has an opening balance in {currency} already")
-        adjustment_service.open_balance(session.connection(), actor, user_id, amount)
-    if not seen:
-        raise InvalidInput.of("file", "has no balances")
+    # Asked before the first journal: from that on, a balance of the past waits for the commit.
+    for opening in openings:
+        if session.scalar(_HOLD_USER, {"user_id": opening.user_id}) is None:
+            raise _unknown(opening.line, opening.name)
+        _require_unopened(session, opening)
+    connection = session.connection()
+    for opening in openings:
+        adjustment_service.open_balance(connection, actor, opening.user_id, opening.amount)
     session.execute(_CHECK_NOW)
-    return len(seen)
+
+
+def _require_unopened(session: Session, opening: Opening) -> None:
+    currency = opening.amount.currency
+    if session.scalar(_OPENED, {"user_id": opening.user_id, "currency": currency}):
+        raise _wrong(opening.line, f"{opening.name} has an opening balance in {currency} already")
 
 
 def _rows(file: BinaryIO) -> Iterator[tuple[int, list[str]]]:
@@ -110,7 +148,7 @@ def _user_id(session: Session, number: int, name: str) -> UUID:
     # No name holds a control character, and the database could not even look for NUL.
     user = user_service.find_user(session, name) if name.isprintable() else None
     if user is None:
-        raise _wrong(number, f"there is no user called {name[:_SHOWN]!r}")
+        raise _unknown(number, name)
     return user.id
 
 
@@ -120,6 +158,10 @@ def _amount(number: int, balance: str, currency: str) -> money.Money:
     except InvalidInput as error:
         wrong = error.errors[0]
         raise _wrong(number, f"{wrong.field} {wrong.message}") from None
+
+
+def _unknown(number: int, name: str) -> InvalidInput:
+    return _wrong(number, f"there is no user called {name[:_SHOWN]!r}")
 
 
 def _wrong(number: int, message: str) -> InvalidInput:

@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, text
 
-from standart.errors import NotFound, SecondPersonRequired, Unavailable
+from standart.errors import NotFound, Unavailable
 from standart.models import ApprovalOf, Scope
-from standart.services import acts, approval_service, audit_service
+from standart.services import acts, approval_service
 from standart.services.access import Actor, Origin
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
@@ -34,6 +34,7 @@ def confirm(
     caller: KeyDigest | Actor,
     origin: Origin,
     transaction_id: UUID,
+    act_id: UUID,
     *,
     claim: IdempotencyClaim | None,
     read: Read,
@@ -42,7 +43,7 @@ def confirm(
     """Keep a consent and answer 202, or confirm and answer 200 if it is the second one.
 
     Raises:
-        SecondPersonRequired: the caller's consent is kept already.
+        SecondPersonRequired: see ``approval_service``.
         NotPending: the transaction was canceled or has expired.
         NotFound: it is unknown.
     """
@@ -55,26 +56,16 @@ def confirm(
         body = read(actor)
         if not _may_go_on(body):
             return Answer(200, body)
-        try:
-            enough = approval_service.approve(
-                connection, actor, ApprovalOf.TRANSACTION, owner_id, transaction_id
-            )
-        except SecondPersonRequired:
-            if not approval_service.is_repetition(connection, actor, "transaction", transaction_id):
-                raise
-            return Answer(202, body)
-        return _confirmed(actor) if enough else _approved(actor)
-
-    def _approved(actor: Actor) -> Answer:
-        audit_service.record(
+        enough = approval_service.approve(
             connection,
             actor,
-            "transaction.approved",
-            "transaction",
+            ApprovalOf.TRANSACTION,
+            owner_id,
             transaction_id,
-            after={"approvals": 1},
+            act_id,
+            told_as="transaction.approved",
         )
-        return Answer(202, read(actor))
+        return _confirmed(actor) if enough else Answer(202, read(actor))
 
     def _confirmed(actor: Actor) -> Answer:
         row = settle()

@@ -74,7 +74,7 @@ def digest_of(key: str) -> KeyDigest:
 
 _AUTHENTICATE = text(
     """
-    SELECT u.id, u.name, u.role, k.scopes
+    SELECT u.id, u.name, u.role, k.scopes, k.made_by
     FROM api_keys k JOIN users u ON u.id = k.user_id
     WHERE k.digest = :digest AND k.revoked_at IS NULL
       AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) AND u.active
@@ -96,7 +96,7 @@ def authenticate(connection: Connection, digest: KeyDigest, origin: Origin) -> A
     scopes = frozenset(Scope(scope) for scope in row.scopes)
     if role is not Role.ADMIN:
         scopes -= {Scope.CONFIRM}
-    return Actor(row.id, row.name, role, scopes, origin)
+    return Actor(row.id, row.name, role, scopes, origin, frozenset(row.made_by))
 
 
 def create_key(
@@ -135,6 +135,7 @@ def create_key(
         last4=plain[-4:],
         digest=digest_of(plain).value,
         scopes=sorted(wanted),
+        made_by=sorted(actor.hands),
         expires_at=expires_at,
     )
     session.add(key)

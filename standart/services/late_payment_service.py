@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from standart.clock import new_id
-from standart.errors import NotFound, NotLate, SecondPersonRequired
+from standart.errors import NotFound, NotLate
 from standart.models import ApprovalOf, Scope
 from standart.money import Money
 from standart.services import acts, approval_service, audit_service
@@ -115,7 +115,7 @@ def record_late_payment(
     Raises:
         NotFound: the transaction is unknown.
         NotLate: it can still be paid or was; carries ``transaction_status``.
-        SecondPersonRequired: the caller has agreed before.
+        SecondPersonRequired: see ``approval_service``.
     """
 
     def work(actor: Actor) -> Answer:
@@ -126,7 +126,15 @@ def record_late_payment(
         if made is not None:
             return Answer(201 if made.id == late.fresh_id else 200, made.body)
         amount = Money(old.amount, old.currency)
-        if approval_service.needs_two(amount, alone) and not _agreed(connection, actor, old):
+        if approval_service.needs_two(amount, alone) and not approval_service.approve(
+            connection,
+            actor,
+            ApprovalOf.LATE_PAYMENT,
+            old.user_id,
+            old.id,
+            late.fresh_id,
+            told_as="late_payment.approved",
+        ):
             return Answer(202, connection.execute(sql.READ_ONE, {"id": old.id}).one().body)
         return Answer(201, _record(connection, actor, old, late.fresh_id))
 
@@ -152,27 +160,6 @@ def _ended(connection: Connection, actor: Actor, transaction_id: UUID) -> Row[An
         }
         connection.execute(sql.EXPIRE_ONE, sweep)
     return row
-
-
-def _agreed(connection: Connection, actor: Actor, old: Row[Any]) -> bool:
-    """Keep the consent of ``actor``; return whether it was the last one that is needed."""
-    about = ApprovalOf.LATE_PAYMENT
-    try:
-        enough = approval_service.approve(connection, actor, about, old.user_id, old.id)
-    except SecondPersonRequired:
-        if not approval_service.is_repetition(connection, actor, about.value, old.id):
-            raise
-        return False
-    if not enough:
-        audit_service.record(
-            connection,
-            actor,
-            "late_payment.approved",
-            about.value,
-            old.id,
-            after={"approvals": 1},
-        )
-    return enough
 
 
 def _record(connection: Connection, actor: Actor, old: Row[Any], late_id: UUID) -> str:

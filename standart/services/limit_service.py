@@ -3,7 +3,8 @@
 A merchant without limits never comes here. One with limits creates under an advisory lock
 of its own: whoever waited for it sees in a new statement what the one before committed, so
 a limit holds exactly under any race. The daily ones count what is pending or confirmed of
-this UTC day, so whatever ends unpaid makes room again.
+this UTC day, so whatever ends unpaid makes room again. What cannot change any more of a long
+day is kept added up (``limit_sums``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.orm import Session
 
 from standart import money
+from standart.db import unit
 from standart.errors import FieldError, InvalidInput, LimitExceeded, NotFound
 from standart.models import Limit, LimitKind, User
 from standart.money import MAX_MINOR, Money
-from standart.services import audit_service
+from standart.services import audit_service, limit_sums
 from standart.services.access import Actor
 
 ALL_CURRENCIES = "*"
@@ -40,14 +42,26 @@ _HOLD = text(
 
 _HAS = text("SELECT EXISTS (SELECT FROM limits WHERE user_id = :user_id)")
 
+# A confirm that was in time may commit after the expiry; it holds its row until then. Waited
+# for by a statement of its own, so that the sums see what came of it.
+_LET_SETTLE = text(
+    """
+    SELECT FROM transactions
+    WHERE user_id = :user_id AND created_at >= :since
+      AND status = 'pending' AND expires_at <= :now
+    FOR SHARE
+    """
+)
+
 # What no limit asks for is not counted. A limit that waiting does not lift is named first.
 _BROKEN = text(
     f"""
     WITH today AS MATERIALIZED (
-        SELECT count(*) AS count, coalesce(sum(t.amount) FILTER (WHERE t.currency = :currency), 0)
-            AS amount
+        SELECT :kept_count + count(*) AS count,
+            :kept_amount + coalesce(sum(t.amount) FILTER (WHERE t.currency = :currency), 0)
+                AS amount
         FROM transactions t
-        WHERE t.user_id = :user_id AND t.created_at >= :midnight
+        WHERE t.user_id = :user_id AND t.created_at >= :since
           AND (t.status = 'confirmed' OR t.status = 'pending' AND t.expires_at > :now)
     )
     SELECT l.kind, l.currency, l.value
@@ -81,19 +95,34 @@ def hold(connection: Connection, user_id: UUID) -> datetime:
     return held_at.astimezone(UTC)
 
 
+def keep_up(connection: Connection, user_id: UUID) -> None:
+    """Add up what has ended of the merchant's day, in a transaction of its own.
+
+    Not in that of a create: what a refused one has added up would go with it.
+    """
+    if limit_sums.is_due(connection, user_id):
+        with unit(connection):
+            limit_sums.keep_up(connection, user_id, hold(connection, user_id))
+
+
 def require_within(connection: Connection, user_id: UUID, amount: Money, now: datetime) -> None:
     """Refuse one more transaction of ``amount`` if it would pass a limit at ``now`` (UTC).
 
     Raises:
         LimitExceeded: names ``limit``, its ``value`` and, for sums, the ``currency``.
     """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    kept = limit_sums.kept(connection, user_id, amount.currency, midnight)
     asked = {
         "user_id": user_id,
         "amount": amount.amount,
         "currency": amount.currency,
         "now": now,
-        "midnight": now.replace(hour=0, minute=0, second=0, microsecond=0),
+        "since": kept.upto,
+        "kept_count": kept.count,
+        "kept_amount": kept.amount,
     }
+    connection.execute(_LET_SETTLE, asked)
     row = connection.execute(_BROKEN, asked).first()
     if row is None:
         return

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from standart import money
 from standart.clock import new_id
 from standart.encryption import Keyring
-from standart.errors import NotFound, SecondPersonRequired
+from standart.errors import NotFound
 from standart.models import AccountKind, ApprovalOf, JournalKind, Scope
 from standart.services import (
     acts,
@@ -110,17 +110,18 @@ def approve(
     *,
     claim: IdempotencyClaim | None = None,
     alone: Thresholds = NOBODY_ELSE,
+    act_id: UUID | None = None,
 ) -> Answer:
     """Approve a pending payout: it may be paid now, and not be canceled any more.
 
-    ``alone`` has the sums up to which one admin suffices (``approval_service``). The first
-    of two answers 202 with the payout still pending. Answers 200, also when it is approved
-    already.
+    ``alone`` has the sums up to which one admin suffices, ``act_id`` was drawn for this
+    request (``approval_service``). The first of two answers 202 with the payout still
+    pending. Answers 200, also when it is approved already.
 
     Raises:
         NotFound, Forbidden: see ``acts``.
         PayoutState: it is neither pending nor approved.
-        SecondPersonRequired: this admin has approved it before.
+        SecondPersonRequired: see ``approval_service``.
     """
 
     def work(actor: Actor) -> Answer:
@@ -128,7 +129,15 @@ def approve(
         held = _Held.of(connection, actor, payout_id)
         if held.target(PayoutAction.APPROVE) is held.status:
             return Answer(200, _read(connection, actor, payout_id))
-        if approval_service.needs_two(held.amount, alone) and not _agreed(connection, actor, held):
+        if approval_service.needs_two(held.amount, alone) and not approval_service.approve(
+            connection,
+            actor,
+            ApprovalOf.PAYOUT,
+            held.user_id,
+            held.id,
+            act_id or new_id(),
+            told_as="payout.approved_by_one",
+        ):
             return Answer(202, _read(connection, actor, payout_id))
         return held.move(connection, actor, PayoutAction.APPROVE, None)
 
@@ -232,10 +241,10 @@ class _Held:
 
     @classmethod
     def of(cls, connection: Connection, actor: Actor, payout_id: UUID) -> _Held:
-        row = connection.execute(sql.HOLD, {"id": payout_id}).one_or_none()
+        owner_id = None if actor.is_admin else actor.user_id
+        row = connection.execute(sql.HOLD, {"id": payout_id, "owner_id": owner_id}).one_or_none()
         if row is None:
             raise NotFound
-        actor.require_owner(row.user_id)
         amount = money.Money(row.amount, row.currency)
         return cls(payout_id, row.user_id, amount, PayoutStatus(row.status))
 
@@ -265,28 +274,6 @@ class _Held:
             after={key: value for key, value in changed.items() if value is not None},
         )
         return Answer(200, body)
-
-
-def _agreed(connection: Connection, actor: Actor, held: _Held) -> bool:
-    """Keep the consent of ``actor``; return whether enough people have agreed now."""
-    try:
-        enough = approval_service.approve(
-            connection, actor, ApprovalOf.PAYOUT, held.user_id, held.id
-        )
-    except SecondPersonRequired:
-        if approval_service.is_repetition(connection, actor, "payout", held.id):
-            return False
-        raise
-    if not enough:
-        audit_service.record(
-            connection,
-            actor,
-            "payout.approved_by_one",
-            "payout",
-            held.id,
-            after={"status": held.status.value, "approvals": 1},
-        )
-    return enough
 
 
 _RESERVED = (JournalKind.PAYOUT_RESERVED, AccountKind.AVAILABLE, AccountKind.PENDING_PAYOUT)

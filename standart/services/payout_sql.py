@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from standart.services.wire import rfc3339, unit
+from standart.services.wire import approvals, rfc3339, unit
 
 
 def payout_json(row: str) -> str:
@@ -18,11 +18,8 @@ def payout_json(row: str) -> str:
         ({row}.amount * {unit(f"{row}.currency")})::text AS amount,
         {row}.currency, {row}.status, {row}.destination_shown AS destination,
         {row}.reference, {row}.reason,
-        (
-            SELECT count(*) FROM approvals a
-            WHERE a.user_id = {row}.user_id AND a.object_type = 'payout'
-              AND a.object_id = {row}.id
-        ) AS approvals,
+        {approvals(f"{row}.user_id", "'payout'", f"{row}.id", f"{row}.status = 'pending'")}
+            AS approvals,
         {rfc3339(f"{row}.created_at")} AS created_at,
         {rfc3339(f"{row}.approved_at")} AS approved_at,
         {rfc3339(f"{row}.finished_at")} AS finished_at
@@ -41,7 +38,13 @@ CREATE = text(
     """
 )
 
-HOLD = text("SELECT user_id, amount, currency, status FROM payouts WHERE id = :id FOR UPDATE")
+# Whoever may not see the row does not lock it either.
+HOLD = text(
+    """
+    SELECT user_id, amount, currency, status FROM payouts
+    WHERE id = :id AND user_id = coalesce(CAST(:owner_id AS uuid), user_id) FOR UPDATE
+    """
+)
 
 MOVE = text(
     f"""

@@ -24,13 +24,15 @@ class Visitor:
     name: str
     role: Role
     token: str
+    made_by: frozenset[UUID] = frozenset()
+    """Who made the password that opened the login."""
 
 
 # The row is touched at most once a minute: a page view is no reason for a write.
 _RESUME = text(
     """
     WITH live AS (
-        SELECT s.digest, s.last_seen_at, u.id, u.name, u.role
+        SELECT s.digest, s.last_seen_at, s.made_by, u.id, u.name, u.role
         FROM panel_sessions s JOIN users u ON u.id = s.user_id
         WHERE s.digest = :digest AND u.active
           AND s.last_seen_at > clock_timestamp() - make_interval(secs => :idle)
@@ -42,7 +44,7 @@ _RESUME = text(
         WHERE s.digest = live.digest AND :touch
           AND live.last_seen_at < clock_timestamp() - interval '1 minute'
     )
-    SELECT id, name, role FROM live
+    SELECT id, name, role, made_by FROM live
     """
 )
 
@@ -54,6 +56,8 @@ def open_session(session: Session, user: User, *, ip: str | None, user_agent: st
         insert(PanelSession).values(
             digest=_digest(token),
             user_id=user.id,
+            # Read together with the hash that was compared: a new password is no part of it.
+            made_by=user.password_made_by,
             ip=ip,
             user_agent=None if user_agent is None else user_agent[:300],
         )
@@ -83,7 +87,9 @@ def resume(
             "touch": touch,
         },
     ).one_or_none()
-    return None if row is None else Visitor(row.id, row.name, Role(row.role), token)
+    if row is None:
+        return None
+    return Visitor(row.id, row.name, Role(row.role), token, frozenset(row.made_by))
 
 
 def close_session(session: Session, token: str) -> None:

@@ -139,6 +139,7 @@ def _within_limits(
 
     def run(connection: Connection, parameters: Mapping[str, Any]) -> Any:
         try:
+            limit_service.keep_up(connection, user_id)
             with unit(connection):
                 now = limit_service.hold(connection, user_id)
                 limit_service.require_within(connection, user_id, amount, now)
@@ -161,18 +162,22 @@ def confirm(
     *,
     claim: IdempotencyClaim | None = None,
     alone: Thresholds = NOBODY_ELSE,
+    act_id: UUID | None = None,
 ) -> Answer:
     """Confirm a pending transaction and credit its net to the merchant.
 
-    ``alone`` has the sums up to which one person suffices (``approval_service``). Answers
-    200, also when it is confirmed already; 202 when a second admin must confirm too.
+    ``alone`` has the sums up to which one person suffices, ``act_id`` was drawn for this
+    request (``approval_service``). Answers 200, also when it is confirmed already; 202 when
+    a second admin must confirm too.
 
     Raises:
         NotFound: unknown, or somebody else's.
         NotPending: it was canceled or has expired.
-        SecondPersonRequired: the caller has confirmed before, and one person is not enough.
+        SecondPersonRequired: see ``approval_service``.
     """
-    return _settle(connection, caller, origin, transaction_id, Action.CONFIRM, None, claim, alone)
+    return _settle(
+        connection, caller, origin, transaction_id, Action.CONFIRM, None, claim, alone, act_id
+    )
 
 
 def cancel(
@@ -320,6 +325,7 @@ def _settle(
     reason: str | None,
     claim: IdempotencyClaim | None,
     alone: Thresholds = NOBODY_ELSE,
+    act_id: UUID | None = None,
 ) -> Answer:
     posting = action is Action.CONFIRM
     scope = Scope.CONFIRM if posting else Scope.WRITE
@@ -360,28 +366,36 @@ def _settle(
     try:
         return act(connection, statement.first, parameters, explain, 200, caller, claim)
     except _NotAlone:
-        return joint_confirm.confirm(
-            connection,
-            caller,
-            origin,
-            transaction_id,
-            claim=claim,
-            read=lambda actor: _read_settled(connection, actor, transaction_id),
-            settle=_settle_at_once(connection, caller, parameters),
-        )
+        act_id = act_id or new_id()
+        return _together(connection, caller, origin, transaction_id, act_id, claim, parameters)
 
 
 class _NotAlone(Exception):
     """One person may not confirm such a sum. Not an error, a way to go."""
 
 
-def _settle_at_once(
-    connection: Connection, caller: KeyDigest | Actor, parameters: Mapping[str, Any]
-) -> Callable[[], Any]:
-    """Return what confirms whatever the sum; the idempotency key is the business of others."""
+def _together(
+    connection: Connection,
+    caller: KeyDigest | Actor,
+    origin: Origin,
+    transaction_id: UUID,
+    act_id: UUID,
+    claim: IdempotencyClaim | None,
+    parameters: Mapping[str, Any],
+) -> Answer:
+    """Confirm by two people; the idempotency key is not the business of the last statement."""
     by_key = isinstance(caller, KeyDigest)
     statement = sql.SETTLE_BY_KEY[True, False] if by_key else sql.SETTLE_BY_ADMIN[True]
-    return lambda: statement.first(connection, {**parameters, "alone": "{}"})
+    return joint_confirm.confirm(
+        connection,
+        caller,
+        origin,
+        transaction_id,
+        act_id,
+        claim=claim,
+        read=lambda actor: _read_settled(connection, actor, transaction_id),
+        settle=lambda: statement.first(connection, {**parameters, "alone": "{}"}),
+    )
 
 
 _ACTIVE_ADMIN = text("SELECT true FROM users WHERE id = :id AND active AND role = 'admin'")

@@ -36,6 +36,7 @@ from standart.models import (
     ApiKey,
     IdempotencyKey,
     Limit,
+    LimitSum,
     LoginFailure,
     PanelSession,
     Role,
@@ -100,9 +101,10 @@ def create_user(
         active=True,
         commission_rate=commission_rate,
         currency=currency,
-        password_hash=None if password is None else hash_password(password),
         unique_reference=False,
     )
+    if password is not None:
+        _set_password(user, actor, password)
     session.add(user)
     _flush_name(session)
     secret = endpoint_service.add_default(session, keyring, user, webhook_url)
@@ -158,7 +160,7 @@ def update_user(
         user.active = active
         ends_sessions = True
     if not isinstance(password, _Unset):
-        user.password_hash = hash_password(password)
+        _set_password(user, actor, password)
         ends_sessions = True
     _flush_name(session)
     if ends_sessions:
@@ -185,14 +187,22 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
     _keep_an_admin(session, user)
     before = describe(user)
     try:
-        for table in (ApiKey, PanelSession, IdempotencyKey, Account, Limit, WebhookEndpoint):
+        for table in (
+            ApiKey,
+            PanelSession,
+            IdempotencyKey,
+            Account,
+            Limit,
+            LimitSum,
+            WebhookEndpoint,
+        ):
             session.execute(delete(table).where(table.user_id == user.id))
         session.delete(user)
         session.flush()
     except IntegrityError as error:
         # Fees, notes, approvals, payouts, events: what is kept for ever names the user, or one
         # of its endpoints.
-        if constraint_name(error).endswith(("_users", "_webhook_endpoints")):
+        if constraint_name(error).endswith(("_users", "_approvers", "_webhook_endpoints")):
             raise UserHasHistory from None
         raise
     audit_service.record(session, actor, "user.deleted", "user", user.id, before=before)
@@ -291,6 +301,12 @@ def _valid_name(name: str) -> str:
     if not 1 <= len(stripped) <= 128 or not stripped.isprintable():
         raise InvalidInput.of("name", "must have 1 to 128 printable characters")
     return stripped
+
+
+def _set_password(user: User, actor: Actor, password: str) -> None:
+    """Also one's own is made by all one's hands: it may be whoever made the one before."""
+    user.password_hash = hash_password(password)
+    user.password_made_by = sorted(actor.hands)
 
 
 def _flush_name(session: Session) -> None:

@@ -88,6 +88,12 @@ _TOLD = """
     SELECT user_id, id, 'balance.adjusted', finished_at FROM adjustments
     WHERE status = 'posted'"""
 
+
+def _share(refunded: str) -> str:
+    """SQL: the commission's rounded share of minor units ``refunded`` of transaction ``t``."""
+    return f"div(2 * t.commission::numeric * ({refunded}) + t.amount, 2 * t.amount)"
+
+
 # Each query returns the subject and what is wrong with it; an empty result is the proof.
 _INVARIANTS = {
     "journal_sums_to_zero": """
@@ -187,19 +193,19 @@ _INVARIANTS = {
         WHERE (t.status = 'confirmed' AND r.refunded <= t.amount AND r.refunded = s.refunded
             AND s.amount = t.amount AND r.returned <= t.commission
             AND r.one = t.currency AND r.other = t.currency) IS NOT TRUE""",
-    # A share differs from the exact one by less than a minor unit, and all of them together
-    # are the rounded share of their sum.
-    "refund_returns_its_share": """
-        SELECT r.user_id || '/' || r.transaction_id,
-            'returned ' || sum(r.commission_returned) || ' for ' || sum(r.amount)
-        FROM refunds r JOIN transactions t ON (t.user_id, t.id) = (r.user_id, r.transaction_id)
-        GROUP BY r.user_id, r.transaction_id, t.amount, t.commission
-        HAVING bool_or(CASE WHEN r.refund_commission
-                THEN abs(r.commission_returned::numeric * t.amount
-                    - t.commission::numeric * r.amount) >= t.amount
-                ELSE r.commission_returned <> 0 END)
-            OR bool_and(r.refund_commission) AND sum(r.commission_returned)
-                <> div(2 * t.commission::numeric * sum(r.amount) + t.amount, 2 * t.amount)""",
+    # A refund is written under the lock of its transaction, so they have an order: what is
+    # given back by each is what the rounded share of all up to it grows by.
+    "refund_returns_its_share": f"""
+        SELECT user_id || '/' || id, 'returned ' || returned || ', share ' || due
+        FROM (
+            SELECT r.user_id, r.id, r.commission_returned AS returned,
+                CASE WHEN r.refund_commission
+                    THEN {_share("r.upto")} - {_share("r.upto - r.amount")} ELSE 0 END AS due
+            FROM (SELECT *, sum(amount) OVER (PARTITION BY user_id, transaction_id
+                ORDER BY created_at, id) AS upto FROM refunds) AS r
+            JOIN transactions t ON (t.user_id, t.id) = (r.user_id, r.transaction_id)
+        ) AS each
+        WHERE returned <> due""",
     "late_payment_matches": """
         SELECT n.user_id || '/' || n.id, 'late for ' || n.late_for
         FROM transactions n

@@ -93,6 +93,21 @@ def event_json(row: str, sequence: str, moment: str = "finished_at") -> str:
 _EVENT_OF = "CASE {row}.status WHEN 'pending' THEN 'created' ELSE {row}.status END"
 
 
+def approvals(user_id: str, object_type: str, object_id: str, waits: str) -> str:
+    """SQL: how many consents a movement of money has.
+
+    While it ``waits``, a condition, those of people who may not agree any more are none.
+    """
+    return f"""(
+        SELECT count(*) FROM approvals given
+        WHERE given.user_id = {user_id} AND given.object_type = {object_type}
+          AND given.object_id = {object_id}
+          AND (NOT ({waits}) OR EXISTS (
+              SELECT FROM users giver
+              WHERE giver.id = given.approver_id AND giver.active AND giver.role = 'admin'))
+    )"""
+
+
 _OVERDUE = "t.status = 'pending' AND t.expires_at <= clock.now"
 
 # What a reader sees of ``transactions t``: from ``expires_at`` on a pending one is expired,
@@ -109,13 +124,15 @@ VISIBLE = f"""
         SELECT s.refunded FROM refund_totals s
         WHERE s.user_id = t.user_id AND s.transaction_id = t.id
     ), 0) AS refunded,
-    (
-        SELECT count(*) FROM approvals a
-        WHERE a.user_id = t.user_id AND a.object_id = coalesce(t.late_for, t.id)
-          AND a.object_type = CASE
-              WHEN t.late_for IS NOT NULL OR t.status IN ('canceled', 'expired') OR {_OVERDUE}
-              THEN 'late_payment' ELSE 'transaction' END
-    ) AS approvals
+    {
+    approvals(
+        "t.user_id",
+        "CASE WHEN t.late_for IS NOT NULL OR t.status IN ('canceled', 'expired')"
+        f" OR {_OVERDUE} THEN 'late_payment' ELSE 'transaction' END",
+        "coalesce(t.late_for, t.id)",
+        "t.status <> 'confirmed'",
+    )
+} AS approvals
 """
 
 CLOCK = "(SELECT clock_timestamp() AS now)"

@@ -22,6 +22,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "id with a line break": ({"id": UNKNOWN + "\n", "text": "x"}, "id"),
     "no text": ({"id": UNKNOWN}, "text"),
     "text empty": ({"id": UNKNOWN, "text": ""}, "text"),
+    "text blank": ({"id": UNKNOWN, "text": " \u00a0\u3000 "}, "text"),
     "text null": ({"id": UNKNOWN, "text": None}, "text"),
     "text a number": ({"id": UNKNOWN, "text": 5}, "text"),
     "text too long": ({"id": UNKNOWN, "text": "x" * 2001}, "text"),

@@ -85,20 +85,39 @@ def test_an_admin_names_the_merchant(
     assert (shown["currency"], shown["commission"], shown["net"]) == ("JPY", "2", "1")
 
 
-def test_a_preview_writes_nothing_and_keeps_no_key(
+def test_a_preview_without_a_key_writes_nothing(
     client: FlaskClient, engine: Engine, merchant: TestUser
 ) -> None:
     with autocommit(engine) as connection:
         before = row_counts(connection)
-        for amount in ("1.00", "2.00"):
-            reply = client.post(
-                PATH,
-                json={"amount": amount},
-                headers={**merchant.headers, "Idempotency-Key": "one"},
-            )
-            assert (reply.status_code, json.loads(reply.data)["amount"]) == (200, amount)
-            assert "Idempotent-Replayed" not in reply.headers
+        assert post(client, merchant).status_code == 200
         assert row_counts(connection) == before
+
+
+def test_a_key_keeps_the_answer_and_is_for_one_question(
+    client: FlaskClient, engine: Engine, merchant: TestUser
+) -> None:
+    headers = {**merchant.headers, "Idempotency-Key": "one"}
+    first = client.post(PATH, json={"amount": "100.00"}, headers=headers)
+    schedule(engine, merchant, "0.5")
+    again = client.post(PATH, json={"amount": "100.00"}, headers=headers)
+    other = client.post(PATH, json={"amount": "200.00"}, headers=headers)
+
+    assert json.loads(first.data)["commission"] == "3.00"
+    assert "Idempotent-Replayed" not in first.headers
+    assert (again.status_code, again.data) == (200, first.data)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (other.status_code, json.loads(other.data)["code"]) == (422, "idempotency_key_reused")
+    assert post(client, merchant).json["commission"] == "50.00"
+    with autocommit(engine) as connection:
+        assert row_counts(connection)["idempotency_keys"] == 1
+
+
+def test_an_error_keeps_no_key(client: FlaskClient, engine: Engine, merchant: TestUser) -> None:
+    headers = {**merchant.headers, "Idempotency-Key": "one"}
+    wrong = client.post(PATH, json={"amount": "1.001"}, headers=headers)
+    right = client.post(PATH, json={"amount": "1.00"}, headers=headers)
+    assert (wrong.status_code, right.status_code) == (422, 200)
 
 
 def test_a_key_of_another_kind_is_not_enough(

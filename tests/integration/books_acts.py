@@ -241,8 +241,11 @@ class Desk:
         file = BytesIO("\n".join(lines).encode())
 
         def post() -> int:
+            with autocommit(self.engine) as own, Session(own) as reading:
+                openings = import_service.read_balances(reading, file)
             with Session(self.engine) as session, transaction(session):
-                return import_service.import_balances(session, SYSTEM, file)
+                import_service.import_balances(session, SYSTEM, openings)
+            return len(openings)
 
         return outcome(post)
 

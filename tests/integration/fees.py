@@ -13,7 +13,7 @@ from standart.models import FeeSchedule, User
 from standart.services import fee_service
 from standart.services.access import SYSTEM
 from standart.services.fee_service import ListedSchedule, Preview
-from tests.builders import ORIGIN, TestUser
+from tests.builders import TestUser
 
 
 def schedule(
@@ -50,6 +50,4 @@ def preview(
     engine: Engine, user: TestUser, amount: str = "100.00", currency: str | None = None
 ) -> Preview:
     with engine.connect() as connection:
-        return fee_service.preview(
-            connection, user.digest, ORIGIN, amount=amount, currency=currency
-        )
+        return fee_service.preview(connection, user.actor, amount=amount, currency=currency)

@@ -157,7 +157,7 @@ def test_a_note_is_kept_for_whom_it_is_meant(
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "x" * 2001, "two\r\nlines", "nul\0", "\x85", "paid by 4111 1111 1111 1111"]
+    "wrong", ["", " ", "x" * 2001, "two\r\nlines", "nul\0", "\x85", "paid by 4111 1111 1111 1111"]
 )
 def test_a_note_that_does_not_fit_is_not_kept_and_not_lost(
     panel: Panel, busy: BusyMerchant, connection: Connection, wrong: str

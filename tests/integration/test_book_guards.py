@@ -40,7 +40,10 @@ ENTRIES = "INSERT INTO entries (user_id, journal_id, line, currency, kind, amoun
 EVENT = (
     "INSERT INTO events (user_id, id, sequence, {}, type, payload) VALUES (:shop, :new_event, 1, "
 )
-APPROVAL = "INSERT INTO approvals (user_id, object_type, object_id, approver_id) VALUES "
+APPROVAL = (
+    "INSERT INTO approvals (user_id, object_type, object_id, approver_id, hands, act_id)"
+    " VALUES (:{owner}, '{kind}', :{of}, :{by}, ARRAY[{hands}]::uuid[], :new)"
+)
 NOTE = "INSERT INTO notes (user_id, id, transaction_id, author_name, body) VALUES "
 FEE = "INSERT INTO fee_schedules (user_id, id, currency, rate, fixed, minimum, maximum) VALUES "
 LIMIT = "INSERT INTO limits (user_id, kind, currency, value) VALUES "
@@ -62,6 +65,12 @@ def payout(amount: str = "10", currency: str = "RUB", **more: str) -> str:
     columns = "".join(f", {name}" for name in more)
     values = "".join(f", {value}" for value in more.values())
     return PAYOUT.format(columns, amount, currency, values)
+
+
+def approval(**changes: str) -> str:
+    usual = {"owner": "shop", "kind": "adjustment", "of": "waiting", "by": "approver"}
+    asked = usual | changes
+    return APPROVAL.format(**({"hands": f":{asked['by']}"} | asked))
 
 
 def posts(kind: str, column: str, source: str, *lines: tuple[str, int]) -> list[str]:
@@ -427,18 +436,32 @@ REFUSED = {
     ),
     # Approvals, notes, fee schedules, limits.
     "second approval of one person": (
-        [APPROVAL + "(:shop, 'adjustment', :waiting, :approver)"],
+        [approval()],
         "pk_approvals",
     ),
     "approval of an unknown kind": (
-        [APPROVAL + "(:shop, 'gift', :new, :shop)"],
+        [approval(kind="gift", of="new", by="shop")],
         "ck_approvals_object_type",
     ),
     "approval by nobody": (
-        [APPROVAL + "(:shop, 'adjustment', :waiting, :new)"],
+        [approval(by="new")],
         "fk_approvals_approvers",
     ),
-    "approval for nobody": ([APPROVAL + "(:new, 'payout', :new, :shop)"], "fk_approvals_users"),
+    "approval for nobody": (
+        [approval(owner="new", kind="payout", of="new", by="shop")],
+        "fk_approvals_users",
+    ),
+    "approval by a hand of another": (
+        [approval(by="shop", hands=":approver")],
+        "ck_approvals_approver_has_a_hand",
+    ),
+    "second approval that the first one's hands may have given": (
+        [
+            "UPDATE users SET role = 'admin' WHERE id = :approver",
+            approval(by="shop", hands=":shop, :approver"),
+        ],
+        "two_pairs_of_hands",
+    ),
     "empty note": ([NOTE + "(:shop, :new, :confirmed, 'x', '')"], "ck_notes_body_length"),
     "long note": (
         [NOTE + "(:shop, :new, :confirmed, 'x', repeat('x', 2001))"],

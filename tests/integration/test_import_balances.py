@@ -8,22 +8,25 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
-from standart.db import transaction
+from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import InvalidInput, Unavailable
-from standart.services import import_service, ledger_service
+from standart.models import User
+from standart.services import import_service, ledger_service, user_service
 from standart.services.access import SYSTEM
+from standart.services.import_service import Opening
 from tests.builders import TestUser, make_user, row_counts
 from tests.integration.books import findings
 from tests.integration.commands import Run, refused
+from tests.integration.concurrency import wait_until
 from tests.world import contents
 
 HEADER = b"user,currency,balance\n"
@@ -187,6 +190,16 @@ def test_files_that_cannot_be_read_are_named(run: Run, tmp_path: Path, shop: Tes
         assert str(path) in done.stderr.replace("\n", "")
 
 
+def read(engine: Engine, file: BinaryIO) -> list[Opening]:
+    with autocommit(engine) as own, Session(own) as session:
+        return import_service.read_balances(session, file)
+
+
+def post(engine: Engine, openings: list[Opening]) -> None:
+    with Session(engine) as session, transaction(session):
+        import_service.import_balances(session, SYSTEM, openings)
+
+
 def test_a_fault_behind_good_lines_undoes_them(
     engine: Engine, connection: Connection, shop: TestUser
 ) -> None:
@@ -198,8 +211,68 @@ def test_a_fault_behind_good_lines_undoes_them(
             return line
 
     before = contents(connection)
-    with pytest.raises(OSError, match="torn"), Session(engine) as session, transaction(session):
-        import_service.import_balances(session, SYSTEM, Torn(HEADER + GOOD))
+    with pytest.raises(OSError, match="torn"):
+        read(engine, Torn(HEADER + GOOD))
+    assert contents(connection) == before
+
+
+def test_a_file_that_pauses_holds_no_transaction(
+    engine: Engine, superuser: Engine, shop: TestUser
+) -> None:
+    """The server ends a session that does nothing inside a transaction for half a minute."""
+    open_ones = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state LIKE 'idle in transaction%'"
+    )
+    seen: list[int] = []
+
+    class Pausing(io.BytesIO):
+        def readline(self, size: int | None = -1, /) -> bytes:
+            with superuser.connect() as watching:
+                seen.append(int(watching.scalar(open_ones) or 0))
+            return super().readline(size)
+
+    assert len(read(engine, Pausing(HEADER + GOOD + b"shop,USD,1\n"))) == 2
+    assert seen == [0, 0, 0, 0]
+
+
+def test_a_standard_input_that_pauses_for_long_is_imported(
+    environment: dict[str, str], connection: Connection, shop: TestUser
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "standart", "import-balances", "-"],
+        env={"PATH": os.environ["PATH"], **environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    process.stdin.write("user,currency,balance\nshop,RUB,1.00\n")
+    process.stdin.flush()
+    asked = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND query LIKE '%opening_balance%'"
+    )
+    wait_until(lambda: bool(connection.scalar(asked)))
+    said, _ = process.communicate("shop,USD,2.00\n", timeout=30)
+    assert (process.returncode, said) == (0, "imported 2\n")
+    assert balances(connection, shop) == [("RUB", 100), ("USD", 200)]
+
+
+@pytest.mark.parametrize("change", ["deleted", "opened"])
+def test_what_changed_since_it_was_read_is_one_clear_error(
+    engine: Engine, connection: Connection, shop: TestUser, change: str
+) -> None:
+    openings = read(engine, io.BytesIO(HEADER + GOOD))
+    if change == "deleted":
+        with Session(engine) as session, transaction(session):
+            user_service.delete_user(session, SYSTEM, session.get_one(User, shop.id))
+    else:
+        post(engine, openings)
+    before = contents(connection)
+    with pytest.raises(InvalidInput) as error:
+        post(engine, openings)
+    assert [each.field for each in error.value.errors] == ["line 2:"]
     assert contents(connection) == before
 
 
@@ -261,43 +334,18 @@ def test_many_lines_are_read_as_they_come(
         yield b"shop,USD,1.00\n"
 
     stream = Stream(lines())
-    with Session(engine) as session, transaction(session):
-        assert import_service.import_balances(session, SYSTEM, stream) == 2  # type: ignore[arg-type]  # reads only what it is asked for
+    assert len(read(engine, stream)) == 2  # type: ignore[arg-type]  # reads only what it is asked for
     assert stream.largest <= import_service.LONGEST_LINE + 1
 
 
 def test_of_two_imports_at_once_one_is_refused(
     engine: Engine, connection: Connection, shop: TestUser
 ) -> None:
-    reading, go_on = threading.Event(), threading.Event()
-
-    class Slow(io.BytesIO):
-        def readline(self, size: int | None = -1, /) -> bytes:
-            reading.set()
-            assert go_on.wait(20)
-            return super().readline(size)
-
-    def first() -> None:
-        with Session(engine) as session, transaction(session):
-            import_service.import_balances(session, SYSTEM, Slow(HEADER + GOOD))
-
-    thread = threading.Thread(target=first)
-    thread.start()
-    try:
-        assert reading.wait(20)
-        with (
-            pytest.raises(Unavailable),
-            Session(engine) as session,
-            transaction(session),
-        ):
-            import_service.import_balances(session, SYSTEM, io.BytesIO(HEADER + GOOD))
-    finally:
-        go_on.set()
-        thread.join(20)
-    with (
-        pytest.raises(InvalidInput),
-        Session(engine) as session,
-        transaction(session),
-    ):
-        import_service.import_balances(session, SYSTEM, io.BytesIO(HEADER + GOOD))
+    openings = read(engine, io.BytesIO(HEADER + GOOD))
+    with Session(engine) as session, transaction(session):
+        import_service.import_balances(session, SYSTEM, openings)
+        with pytest.raises(Unavailable):
+            post(engine, openings)
+    with pytest.raises(InvalidInput):
+        post(engine, openings)
     assert balances(connection, shop) == [("RUB", 100)]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from flask import Flask
@@ -60,6 +60,7 @@ def confirm(
     made: UUID,
     *,
     request_id: str | None = None,
+    act_id: UUID | None = None,
     claimed: IdempotencyClaim | None = None,
     alone: dict[str, int] = ALONE,
 ) -> Answer:
@@ -70,6 +71,7 @@ def confirm(
         made,
         claim=claimed,
         alone=alone,
+        act_id=act_id,
     )
 
 
@@ -153,6 +155,7 @@ def test_the_same_person_is_refused_by_every_key_and_in_the_panel(
     login = operator(admin.id, admin.name, Role.ADMIN, Origin("panel"))
     calls: list[Callable[[], Answer]] = [
         partial(confirm, connection, admin, made, request_id="second"),
+        partial(confirm, connection, admin, made, request_id="first", act_id=uuid4()),
         partial(confirm, connection, admin, made),
         partial(confirm, connection, admin, made, claimed=claim("b")),
         partial(confirm, connection, login, made),
@@ -169,10 +172,11 @@ def test_a_lost_connection_does_not_make_ones_own_consent_a_refusal(
     connection: Connection, engine: Engine, merchant: TestUser, admin: TestUser
 ) -> None:
     made = large(engine, merchant)
-    first = confirm(connection, admin, made, request_id="r-1")
+    act_id = uuid4()
+    first = confirm(connection, admin, made, act_id=act_id)
     before = contents(connection)
 
-    again = confirm(connection, admin, made, request_id="r-1")
+    again = confirm(connection, admin, made, act_id=act_id)
 
     assert (again.status, again.body) == (202, first.body)
     assert contents(connection) == before
@@ -367,8 +371,10 @@ def test_over_http(
     app.extensions["standart.nudge"] = lambda: nudges.append(1)
     client, made = app.test_client(), str(large(engine, merchant))
 
-    first = client.post(PATH, json={"id": made}, headers=admin.headers)
-    second = client.post(PATH, json={"id": made}, headers=admin.headers)
+    same = {**admin.headers, "X-Request-Id": "constant"}
+    first = client.post(PATH, json={"id": made}, headers=same)
+    # Whatever a client calls its requests: each is one of its own.
+    second = client.post(PATH, json={"id": made}, headers=same)
 
     assert first.status_code == 202
     assert first.json is not None

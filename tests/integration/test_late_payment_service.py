@@ -15,11 +15,13 @@ from standart.encryption import Keyring
 from standart.errors import (
     Forbidden,
     InsufficientScope,
+    LimitExceeded,
     NotFound,
     NotLate,
     SecondPersonRequired,
 )
-from standart.models import Role, Scope
+from standart.models import LimitKind, Role, Scope
+from standart.money import Money
 from standart.services import late_payment_service, transaction_service
 from standart.services.access import Origin
 from standart.services.idempotency_service import IdempotencyClaim
@@ -27,7 +29,7 @@ from standart.services.late_payment_service import LatePayment
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
 from tests.integration.books import findings
 from tests.integration.concurrency import outcome
-from tests.integration.limits import want_unique_references
+from tests.integration.limits import limit, rubles, want_unique_references
 from tests.integration.movements import balance, body, late, paid, refund
 from tests.world import contents
 
@@ -325,13 +327,17 @@ def test_a_consent_whose_answer_was_lost_is_answered_again(
     connection: Connection, engine: Engine, superuser: Engine, merchant: TestUser, admin: TestUser
 ) -> None:
     old_id = ended(connection, superuser, engine, merchant, "canceled")
-    origin = Origin("api", "call-17", None)
+    origin, act = Origin("api", "call-17", None), LatePayment(transaction_id=old_id)
     answers = [
         late_payment_service.record_late_payment(
-            connection, admin.digest, origin, LatePayment(transaction_id=old_id), alone=ABOVE_FIFTY
+            connection, admin.digest, origin, act, alone=ABOVE_FIFTY
         )
         for _ in range(2)
     ]
+    with pytest.raises(SecondPersonRequired):
+        late_payment_service.record_late_payment(
+            connection, admin.digest, origin, LatePayment(transaction_id=old_id), alone=ABOVE_FIFTY
+        )
     assert [answer.status for answer in answers] == [202, 202]
     assert answers[0].body == answers[1].body
 
@@ -348,3 +354,29 @@ def test_the_panel_may_record_it_too(
         text("SELECT actor_id FROM audit_log WHERE action = 'transaction.confirmed'")
     )
     assert named == admin.id
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (LimitKind.TRANSACTION_AMOUNT, rubles("1.00")),
+        (LimitKind.DAILY_AMOUNT, rubles("100.00")),
+        (LimitKind.DAILY_COUNT, 1),
+    ],
+)
+def test_late_money_passes_every_limit_and_takes_its_room(
+    connection: Connection,
+    engine: Engine,
+    merchant: TestUser,
+    admin: TestUser,
+    kind: LimitKind,
+    value: Money | int,
+) -> None:
+    old = UUID(make_transaction(engine, merchant)["id"])
+    transaction_service.cancel(connection, merchant.digest, ORIGIN, old)
+    limit(engine, merchant, kind, value)
+
+    assert late(engine, admin.digest, old)().status == 201
+
+    with pytest.raises(LimitExceeded):
+        make_transaction(engine, merchant, amount="1.01")

@@ -23,7 +23,14 @@ from standart.services.idempotency_service import Answer
 from tests.builders import ORIGIN, TestUser, make_user
 from tests.integration.books import findings
 from tests.integration.calls import claim, create
-from tests.integration.concurrency import PATIENCE, blocked, outcome, together, uncommitted
+from tests.integration.concurrency import (
+    PATIENCE,
+    blocked,
+    outcome,
+    together,
+    uncommitted,
+    wait_until,
+)
 from tests.integration.limits import limit, rubles, want_unique_references
 
 CROWD = 24
@@ -159,6 +166,36 @@ def test_only_the_limited_merchant_waits_for_its_limits(
             assert not waiting.done()
             holder.commit()
     assert waiting.result().status == 201
+
+
+@pytest.mark.parametrize("commits", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "value"), [(LimitKind.DAILY_COUNT, 1), (LimitKind.DAILY_AMOUNT, rubles("150.00"))]
+)
+def test_a_confirm_that_commits_past_the_expiry_still_takes_its_room(
+    connection: Connection,
+    engine: Engine,
+    superuser: Engine,
+    merchant: TestUser,
+    admin: TestUser,
+    kind: LimitKind,
+    value: Money | int,
+    commits: bool,
+) -> None:
+    limit(engine, merchant, kind, value)
+    made = UUID(json.loads(create(connection, merchant, ttl=1).body)["id"])
+    over = text("SELECT expires_at <= clock_timestamp() FROM transactions WHERE id = :id")
+    with uncommitted(engine) as holder:
+        transaction_service.confirm(holder, admin.digest, ORIGIN, made)
+        wait_until(lambda: bool(connection.scalar(over, {"id": made})))
+        with blocked(superuser, creating(engine, merchant)) as waiting:
+            if commits:
+                holder.commit()
+            else:
+                holder.rollback()
+
+    assert told([waiting.result()]) == {LimitExceeded if commits else 201: 1}
+    assert findings(engine) == []
 
 
 def test_a_changed_limit_waits_for_who_was_judged_by_the_old_one(

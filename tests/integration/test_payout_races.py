@@ -17,6 +17,7 @@ from standart.encryption import Keyring
 from standart.errors import (
     IdempotencyKeyInFlight,
     InsufficientBalance,
+    NotFound,
     PayoutState,
     SecondPersonRequired,
 )
@@ -31,6 +32,7 @@ from tests.integration.books import findings
 from tests.integration.concurrency import (
     PATIENCE,
     blocked,
+    outcome,
     together,
     uncommitted,
 )
@@ -48,6 +50,20 @@ def creating(
             return create(own, keyring, payer, amount, **options)
 
     return run
+
+
+def test_a_stranger_waits_for_nobody(
+    connection: Connection, engine: Engine, keyring: Keyring, merchant: TestUser, admin: TestUser
+) -> None:
+    """Who may not see a payout does not lock it, and does not learn that it is held."""
+    payer = payer_of(engine, merchant)
+    credit(engine, admin, merchant)
+    payout_id = created(connection, keyring, payer)
+    stranger = payer_of(engine, make_user(engine, keyring))
+    with uncommitted(engine) as holder:
+        act(holder, payer, payout_id, PayoutAction.CANCEL)
+        found = outcome(acting(engine, stranger, payout_id, PayoutAction.CANCEL))
+    assert isinstance(found, NotFound)
 
 
 def acting(

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -417,11 +417,16 @@ def test_an_approval_that_was_committed_unheard_is_answered_like_the_first_time(
     payout_id = created(connection, keyring, payer)
     origin = Origin("api", "request-1")
 
-    def approve() -> tuple[int, str]:
-        answer = payout_service.approve(connection, admin.digest, origin, payout_id, alone=ALONE)
+    def approve(act_id: UUID) -> tuple[int, str]:
+        answer = payout_service.approve(
+            connection, admin.digest, origin, payout_id, alone=ALONE, act_id=act_id
+        )
         return answer.status, answer.body
 
-    assert approve() == approve()
+    act_id = uuid4()
+    assert approve(act_id) == approve(act_id)
+    with pytest.raises(SecondPersonRequired):
+        approve(uuid4())
 
 
 def test_lists_are_newest_first_and_hold_what_the_filters_say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -331,6 +331,21 @@ def test_a_user_with_transactions_is_not_deleted(
 
     with pytest.raises(UserHasHistory):
         delete(engine, merchant)
+
+    assert row_counts(connection) == before
+
+
+def test_an_admin_who_only_approved_is_not_deleted(
+    engine: Engine, connection: Connection, keyring: Keyring, admin: TestUser, merchant: TestUser
+) -> None:
+    second = make_user(engine, keyring, role=Role.ADMIN)
+    made = UUID(make_transaction(engine, merchant)["id"])
+    transaction_service.confirm(connection, second.digest, ORIGIN, made, alone={"RUB": 0})
+    before = row_counts(connection)
+    assert before["approvals"] == 1
+
+    with pytest.raises(UserHasHistory):
+        delete(engine, second)
 
     assert row_counts(connection) == before
 

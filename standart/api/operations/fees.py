@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from standart.api import fields, schemas
-from standart.api.operations.base import KEYED, Operation
-from standart.errors import PayloadTooLarge, UnsupportedMediaType
+from standart.api.operations.base import POSTED, Operation
 from standart.models import Scope
 
 _PREVIEW: Final[dict[str, Any]] = {
@@ -45,8 +44,8 @@ OPERATIONS: Final = (
         "half-up once to the currency's smallest unit, plus the fixed part, at most the maximum, "
         "at least the minimum, and never above the amount. The terms are those of the merchant's "
         "fee schedule of this moment, or without one its plain rate. An admin's key names the "
-        "merchant by `user_id`, a merchant's key must not. Writes nothing, so an "
-        "`Idempotency-Key` is not kept.",
+        "merchant by `user_id`, a merchant's key must not. Keeps nothing but the "
+        "answer to an `Idempotency-Key`.",
         scope=Scope.READ,
         body=schemas.PreviewCommission,
         examples={
@@ -55,7 +54,7 @@ OPERATIONS: Final = (
         },
         answer=schemas.CommissionPreview,
         example=_PREVIEW,
-        errors=(*KEYED, PayloadTooLarge, UnsupportedMediaType),
+        errors=POSTED,
         wrong_field="amount",
     ),
 )

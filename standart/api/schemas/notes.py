@@ -15,7 +15,7 @@ class CreateNote(Request, frozen=True):
     internal: bool = False
 
     def __post_init__(self) -> None:
-        checks.require(("id", self.id, checks.identifier), ("text", self.text, checks.prose))
+        checks.require(("id", self.id, checks.identifier), ("text", self.text, checks.said))
 
 
 class ListNotes(Request, frozen=True):

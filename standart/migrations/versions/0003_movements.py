@@ -116,11 +116,16 @@ def upgrade() -> None:
         ),
         sa.Column("object_id", sa.Uuid(), nullable=False),
         sa.Column("approver_id", sa.Uuid(), nullable=False),
+        sa.Column("hands", postgresql.ARRAY(sa.Uuid()), nullable=False),
+        sa.Column("act_id", sa.Uuid(), nullable=False),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("clock_timestamp()"),
             nullable=False,
+        ),
+        sa.CheckConstraint(
+            "approver_id = ANY (hands)", name=op.f("ck_approvals_approver_has_a_hand")
         ),
         sa.ForeignKeyConstraint(
             ["approver_id"], ["users.id"], name="fk_approvals_approvers", ondelete="RESTRICT"
@@ -218,6 +223,18 @@ def upgrade() -> None:
             ["user_id"], ["users.id"], name=op.f("fk_limits_users"), ondelete="RESTRICT"
         ),
         sa.PrimaryKeyConstraint("user_id", "kind", "currency", name=op.f("pk_limits")),
+    )
+    op.create_table(
+        "limit_sums",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("day", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("upto", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("amounts", postgresql.JSONB(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_limit_sums_users"), ondelete="RESTRICT"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_limit_sums")),
     )
     op.create_table(
         "payouts",
@@ -412,6 +429,7 @@ def downgrade() -> None:
     op.drop_table("refund_totals")
     op.drop_table("refunds")
     op.drop_table("payouts")
+    op.drop_table("limit_sums")
     op.drop_table("limits")
     op.drop_table("fee_schedules")
     op.drop_table("approvals")

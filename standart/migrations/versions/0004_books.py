@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0004"
 down_revision = "0003"
@@ -81,6 +82,44 @@ CHECKS: tuple[tuple[str, str, str | None, str | None], ...] = (
         SCOPES % "'read', 'write', 'confirm', 'refund', 'payout'",
     ),
 )
+
+
+# Keys and passwords are people's; who made them for whom decides whose consent may count.
+MADE_BY = (("users", "password_made_by"), ("api_keys", "made_by"), ("panel_sessions", "made_by"))
+
+# What is there already was made by whom the audit log names, and by whoever may have acted in
+# that one's name by the present passwords. Nobody made what came from the command line.
+FILL_MADE_BY = """
+WITH RECURSIVE
+passwords AS (
+    SELECT DISTINCT ON (object_id) object_id::uuid AS user_id, actor_id AS maker
+    FROM audit_log
+    WHERE object_type = 'user' AND (action = 'user.created'
+        OR action = 'user.updated' AND after ->> 'password_changed' = 'true')
+    ORDER BY object_id, id DESC
+),
+makers AS (
+    SELECT user_id, maker FROM passwords WHERE maker IS NOT NULL
+    UNION
+    SELECT m.user_id, p.maker FROM makers m JOIN passwords p ON p.user_id = m.maker
+    WHERE p.maker IS NOT NULL
+),
+filled AS (
+    UPDATE users u SET password_made_by = m.made_by
+    FROM (SELECT user_id, array_agg(maker ORDER BY maker) AS made_by FROM makers GROUP BY 1) AS m
+    WHERE m.user_id = u.id
+),
+sessions AS (
+    UPDATE panel_sessions s SET made_by = m.made_by
+    FROM (SELECT user_id, array_agg(maker ORDER BY maker) AS made_by FROM makers GROUP BY 1) AS m
+    WHERE m.user_id = s.user_id
+)
+UPDATE api_keys k SET made_by = ARRAY(
+    SELECT a.actor_id UNION SELECT m.maker FROM makers m WHERE m.user_id = a.actor_id ORDER BY 1)
+FROM audit_log a
+WHERE a.action = 'api_key.created' AND a.actor_id IS NOT NULL AND a.object_type = 'user'
+  AND a.object_id = k.user_id::text AND a.after ->> 'prefix' = k.prefix
+"""
 
 
 def replace_checks(old: int, new: int) -> None:
@@ -257,11 +296,19 @@ def upgrade() -> None:
             "unique_reference", sa.Boolean(), server_default=sa.text("false"), nullable=False
         ),
     )
+    for table, column in MADE_BY:
+        people = postgresql.ARRAY(sa.Uuid())
+        op.add_column(
+            table, sa.Column(column, people, server_default=sa.text("'{}'"), nullable=False)
+        )
+    op.execute(FILL_MADE_BY)
     replace_checks(0, 1)
 
 
 def downgrade() -> None:
     replace_checks(1, 0)
+    for table, column in reversed(MADE_BY):
+        op.drop_column(table, column)
     op.drop_column("users", "unique_reference")
     op.drop_constraint(op.f("fk_transactions_transactions"), "transactions", type_="foreignkey")
     op.drop_constraint(op.f("fk_transactions_fee_schedules"), "transactions", type_="foreignkey")

@@ -268,6 +268,24 @@ BEGIN
 END $$
 """
 
+# A consent of somebody who may not give one any more counts for nothing, nor against another.
+TWO_PAIRS_OF_HANDS = """
+CREATE FUNCTION standart_check_hands() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM public.approvals a
+        JOIN public.users u ON u.id = a.approver_id AND u.active AND u.role = 'admin'
+        WHERE a.user_id = NEW.user_id AND a.object_type = NEW.object_type
+          AND a.object_id = NEW.object_id AND a.approver_id <> NEW.approver_id
+          AND a.hands && NEW.hands
+    ) THEN
+        RAISE EXCEPTION 'two consents to % % come from one hand', NEW.object_type, NEW.object_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'two_pairs_of_hands';
+    END IF;
+    RETURN NULL;
+END $$
+"""
+
 # (name, moment and table, condition, function); the deferred ones judge at the commit.
 DEFERRED = "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
 TRIGGERS = (
@@ -310,6 +328,7 @@ TRIGGERS = (
         f"{DEFERRED} WHEN (NEW.fee_schedule_id IS NOT NULL)",
         "fee",
     ),
+    ("approvals_by_two", "CONSTRAINT", "AFTER INSERT ON approvals", DEFERRED, "hands"),
 )
 FUNCTIONS = (
     REFUND_SUM,
@@ -320,6 +339,7 @@ FUNCTIONS = (
     ADJUSTMENT_BOOKED,
     LATE_PAYMENT,
     FEE_OF_SCHEDULE,
+    TWO_PAIRS_OF_HANDS,
 )
 
 
