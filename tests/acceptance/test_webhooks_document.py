@@ -43,7 +43,9 @@ from tests.integration.concurrency import wait_until
 from tests.integration.hooks import GoodReceiver, serving
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/webhooks.md").read_text(encoding="utf-8")
+PAGE, TWIN = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("webhooks.md", "webhooks.ru.md")
+)
 LOOPBACK = UrlRules(allowed_networks=(ip_network("127.0.0.0/8"),))
 IBAN = {"iban": "DE89370400440532013000"}
 
@@ -160,14 +162,33 @@ def test_the_bodies_of_the_page_are_those_that_are_sent(sent: GoodReceiver) -> N
         assert shape(event) in alike
 
 
-def test_the_page_names_every_type_and_its_sequence(sent: GoodReceiver) -> None:
-    told = {
+def sequences(page: str) -> set[tuple[str, int]]:
+    """Each type that ``page`` names, with its sequence."""
+    return {
         (name, int(sequence))
-        for names, sequence in re.findall(r"^\| (`.*`) \| ([123]) \|", PAGE, re.MULTILINE)
+        for names, sequence in re.findall(r"^\| (`.*`) \| ([123]) \|", page, re.MULTILINE)
         for name in re.findall(r"`([a-z_.]+)`", names)
     }
+
+
+def test_the_page_names_every_type_and_its_sequence(sent: GoodReceiver) -> None:
     received = [json.loads(body) for _, body in sent.accepted]
-    assert told == {(event["type"], event["sequence"]) for event in received}
+    assert sequences(PAGE) == {(event["type"], event["sequence"]) for event in received}
+
+
+def test_both_languages_show_the_same() -> None:
+    def exact(page: str) -> list[list[str]]:
+        """What must not differ: programs and bodies, commands, and the first cells of tables."""
+        forms = (
+            r"^```.*?^```$",
+            r"^    [.a-z].*?(?:  |$)",
+            r"^\| (`[^`]*`(?:, …?`[^`]*`)*)",
+        )
+        return [re.findall(form, page, re.MULTILINE | re.DOTALL) for form in forms]
+
+    assert exact(PAGE) == exact(TWIN)
+    assert sequences(PAGE) == sequences(TWIN)
+    assert all(len(found) >= 5 for found in exact(PAGE))
 
 
 # The programs
