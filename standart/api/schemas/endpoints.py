@@ -121,7 +121,7 @@ class CreateEndpoint(Request, frozen=True):
     def __post_init__(self) -> None:
         checks.require(
             ("event_types", self.event_types, rules.event_types),
-            ("description", self.description, checks.said),
+            ("description", self.description, rules.description),
             ("headers", self.headers, rules.headers),
             ("user_id", self.user_id, checks.identifier),
         )
@@ -144,7 +144,7 @@ class UpdateEndpoint(Request, frozen=True):
     def __post_init__(self) -> None:
         checks.require(
             ("event_types", self.event_types or None, rules.event_types),
-            ("description", self.description or None, checks.said),
+            ("description", self.description or None, rules.description),
             ("headers", self.headers or None, rules.headers),
         )
 
