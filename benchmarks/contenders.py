@@ -176,6 +176,7 @@ def create_script(prepared: Prepared) -> tuple[str, list[str]]:
         },
         drawn={
             "id": "SQL uuidv7()",
+            "event_id": "SQL uuidv7()",
             "key": "random(1, 9000000000000000000)",
             "amount": "random(1, 5000)",
         },

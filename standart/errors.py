@@ -23,6 +23,8 @@
     │   ├── NameTaken
     │   ├── UserHasHistory
     │   ├── EndpointLimit
+    │   ├── EndpointNotCallable
+    │   ├── ReplayRunning
     │   └── IdempotencyKeyInFlight
     ├── PayloadTooLarge            413
     ├── UnsupportedMediaType       415
@@ -191,6 +193,18 @@ class EndpointLimit(Conflict):
     """A user may have 20 webhook endpoints at most; delete one first."""
 
     code, title = "endpoint_limit", "Endpoint limit reached"
+
+
+class EndpointNotCallable(Conflict):
+    """The endpoint is disabled or has no URL, so nothing can be sent to it."""
+
+    code, title = "endpoint_not_callable", "Endpoint not callable"
+
+
+class ReplayRunning(Conflict):
+    """Another replay of this endpoint is still running; wait for its end."""
+
+    code, title = "replay_running", "Replay running"
 
 
 class IdempotencyKeyInFlight(Conflict):

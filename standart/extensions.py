@@ -101,6 +101,11 @@ def nudge() -> None:
     current_app.extensions["standart.nudge"]()
 
 
+def nudge_replay() -> None:
+    """Ask the worker to go on with replays now; best effort, after the commit only."""
+    current_app.extensions["standart.replay_nudge"]()
+
+
 def make_celery(app: Flask) -> celery.Celery[Any]:
     """Return the Celery app whose tasks run inside the context of ``app``.
 

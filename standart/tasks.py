@@ -36,17 +36,21 @@ from standart.services import (
     ledger_service,
     retention_service,
     session_service,
+    span_replay_service,
     transaction_service,
     user_service,
 )
+from standart.services.span_replay_service import Step
 
 log = logging.getLogger(__name__)
 
 EXPIRY_BATCH = 500
 PURGE_BATCH = 1000
 FOLD_BATCH = 5000
+REPLAY_BATCH = 500
 
 DELIVERY_SWEEP_SECONDS = 5
+REPLAY_SWEEP_SECONDS = 5
 FOLD_SECONDS = 10
 PURGE_SECONDS = 600
 NUDGE_SECONDS = 0.05
@@ -89,6 +93,24 @@ def deliver_now() -> int:
         tried, more = deliverer().run(linger=0)
         total += tried
     return total
+
+
+@shared_task(name="standart.replay")
+def replay() -> int:
+    """Go on with the replays of spans until none is left; return how many events were examined.
+
+    Each batch is a transaction of its own that holds its replay, so workers share the work.
+    """
+    examined = 0
+    while (step := on_connection(_replay_step)) is not None:
+        examined += step.examined
+        if step.requeued:
+            nudge()
+    return examined
+
+
+def _replay_step(connection: Connection) -> Step | None:
+    return span_replay_service.step(connection, batch=REPLAY_BATCH)
 
 
 @shared_task(name="standart.fold")
@@ -140,6 +162,7 @@ def schedule(expiry_sweep_seconds: int) -> dict[str, dict[str, Any]]:
     periods = {
         "standart.expire": expiry_sweep_seconds,
         "standart.deliver": DELIVERY_SWEEP_SECONDS,
+        "standart.replay": REPLAY_SWEEP_SECONDS,
         "standart.fold": FOLD_SECONDS,
         "standart.purge": PURGE_SECONDS,
     }
@@ -155,16 +178,17 @@ class Nudge:
     set meanwhile. Losing it costs no more than one period of the sweep.
     """
 
-    def __init__(self, queue: celery.Celery) -> None:
-        """``queue`` is the app whose broker gets the message."""
+    def __init__(self, queue: celery.Celery, task: str = "standart.deliver") -> None:
+        """``queue`` is the app whose broker gets the message, ``task`` what it asks for."""
         self._queue = queue
+        self._task = task
         self._wanted = threading.Event()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
         self.failures = 0
 
     def __call__(self) -> None:
-        """Ask for a delivery run soon; returns at once."""
+        """Ask for a run of the task soon; returns at once."""
         if self._thread is None:
             with self._start:
                 if self._thread is None:
@@ -177,7 +201,7 @@ class Nudge:
             self._wanted.wait()
             self._wanted.clear()
             try:
-                self._queue.send_task("standart.deliver")
+                self._queue.send_task(self._task)
             except Exception as error:  # whatever the broker does, the sweep finds the work
                 self.failures += 1
                 log.warning("could not wake the worker: %s", type(error).__name__)
@@ -190,6 +214,7 @@ def init_app(app: Flask) -> None:
     queue: celery.Celery = app.extensions["celery"]
     queue.conf.beat_schedule = schedule(settings_of(app).expiry_sweep_seconds)
     app.extensions["standart.nudge"] = Nudge(queue)
+    app.extensions["standart.replay_nudge"] = Nudge(queue, "standart.replay")
     _deliverers.add(delivery.init_app(app))
 
 

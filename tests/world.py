@@ -10,14 +10,16 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
+from standart.clock import now
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
-from standart.models import Role, Scope, User
+from standart.models import ReplayScope, Role, Scope, User
 from standart.services import (
     adjustment_service,
     key_service,
     payout_service,
     refund_service,
+    span_replay_service,
     transaction_service,
 )
 from standart.services.access import SYSTEM
@@ -25,6 +27,7 @@ from standart.services.adjustment_service import Direction, NewAdjustment
 from standart.services.key_service import digest_of
 from standart.services.payout_service import NewPayout
 from standart.services.refund_service import NewRefund
+from standart.services.span_replay_service import NewReplay
 from tests import builders
 from tests.builders import (
     ORIGIN,
@@ -79,6 +82,16 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
         )
         adjustment_service.create(connection, admin.digest, ORIGIN, adjustment, alone={"RUB": 0})
         ids["endpoint"] = str(make_endpoint(engine, keyring, shop, url="https://shop.example/2").id)
+        replay = NewReplay(
+            endpoint_id=UUID(ids["endpoint"]),
+            since=now() - timedelta(days=1),
+            until=now(),
+            scope=ReplayScope.DEAD,
+        )
+        span_replay_service.start(connection, shop.digest, ORIGIN, replay)
+        while span_replay_service.step(connection) is not None:
+            pass
+        ids["replay"] = str(replay.fresh_id)
         ids["adjustment"], ids["user"] = str(adjustment.fresh_id), str(shop.id)
     with Session(engine) as session, transaction(session):
         owner = session.get_one(User, shop.id)

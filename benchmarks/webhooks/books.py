@@ -73,6 +73,18 @@ def pile_up(connection: Connection, owners: Sequence[UUID], count: int) -> set[s
     return {str(event) for event in made}
 
 
+def bury(connection: Connection, owners: Sequence[UUID]) -> None:
+    """Let nothing of these owners be due any more."""
+    connection.execute(
+        text(
+            "UPDATE deliveries SET state = 'dead', next_attempt_at = NULL, lease = NULL"
+            " WHERE user_id = ANY(:owners) AND state = 'waiting'"
+        ),
+        {"owners": list(owners)},
+    )
+    connection.commit()
+
+
 @contextmanager
 def superuser(stage: Stage) -> Iterator[Connection]:
     """Hold an open transaction as the one who may do everything, on Standart's database."""

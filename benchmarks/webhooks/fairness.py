@@ -73,7 +73,7 @@ def _beside(
             connection.commit()
             standart.nudge()
             arrivals = _await(receiver, name, wanted)
-        _bury(connection, owners)
+        books.bury(connection, owners)
     seconds = max(arrivals[event] for event in wanted) - started
     print(f"fairness, beside a {name} endpoint: {seconds:.1f} s", flush=True)
     return Fairness(name, seconds, plans)
@@ -88,18 +88,6 @@ def _await(receiver: Receiver, name: str, wanted: set[str]) -> Mapping[str, floa
                 return arrivals
         time.sleep(POLL_SECONDS)
     raise Distorted(f"beside a {name} endpoint the live ones did not get all")
-
-
-def _bury(connection: Connection, owners: Sequence[UUID]) -> None:
-    """Let nothing of the dead endpoint be due any more."""
-    connection.execute(
-        text(
-            "UPDATE deliveries SET state = 'dead', next_attempt_at = NULL, lease = NULL"
-            " WHERE user_id = ANY(:owners) AND state = 'waiting'"
-        ),
-        {"owners": list(owners)},
-    )
-    connection.commit()
 
 
 def claim_plans(connection: Connection) -> dict[str, object]:

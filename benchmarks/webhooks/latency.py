@@ -60,14 +60,16 @@ def measure(standart: Standart, receiver: Receiver, *, samples: int, queued: int
         Distorted: a message did not come.
     """
     shop = _Shop(standart, receiver)
-    with standart.workers(1, "--beat"):
-        shop.confirm_all(2, "warm-up")
-        idle = shop.confirm_all(samples, "idle")
-        with books.superuser(standart.stage) as connection:
-            books.pile_up(connection, standart.owners(HANGING)[:1], queued)
+    hanging = standart.owners(HANGING)[:1]
+    with books.superuser(standart.stage) as connection:
+        with standart.workers(1, "--beat"):
+            shop.confirm_all(2, "warm-up")
+            idle = shop.confirm_all(samples, "idle")
+            books.pile_up(connection, hanging, queued)
             connection.commit()
-        shop.app.extensions["standart.nudge"]()
-        beside = shop.confirm_all(samples, "beside a hanging receiver")
+            standart.nudge()
+            beside = shop.confirm_all(samples, "beside a hanging receiver")
+        books.bury(connection, hanging)
     return [idle, beside]
 
 

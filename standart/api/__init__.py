@@ -8,6 +8,7 @@ from standart.api import (
     adjustments,
     balance,
     docs,
+    endpoint_replays,
     endpoints,
     errors,
     events,
@@ -68,15 +69,7 @@ def init_app(app: Flask) -> None:
     api.add(notes.CreateNote, "/create_note", "create_note")
     api.add(notes.ListNotes, "/notes", "notes")
     api.add(balance.Balance, "/balance", "balance")
-    api.add(events.ListEvents, "/events", "events")
-    api.add(events.OneEvent, "/events/<event_id>", "event")
-    api.add(endpoints.CreateEndpoint, "/webhook_endpoints", "create_webhook_endpoint")
-    api.add(endpoints.ListEndpoints, "/webhook_endpoints", "webhook_endpoints")
-    one = "/webhook_endpoints/<endpoint_id>"
-    api.add(endpoints.OneEndpoint, one, "webhook_endpoint")
-    api.add(endpoints.UpdateEndpoint, one, "update_webhook_endpoint")
-    api.add(endpoints.DeleteEndpoint, one, "delete_webhook_endpoint")
-    api.add(endpoints.RotateSecret, f"{one}/rotate_secret", "rotate_webhook_secret")
+    _add_webhooks(api)
     api.add(health.Alive, "/healthz", "healthz")
     api.add(health.ReadyToServe, "/readyz", "readyz")
     app.register_blueprint(blueprint)
@@ -84,3 +77,22 @@ def init_app(app: Flask) -> None:
     csrf.exempt(blueprint)
     if settings.api_docs:
         docs.init_app(app)
+
+
+def _add_webhooks(api: Api) -> None:
+    """Add events, and the endpoints that they are sent to."""
+    api.add(events.ListEvents, "/events", "events")
+    api.add(events.OneEvent, "/events/<event_id>", "event")
+    api.add(events.ListAttempts, "/events/<event_id>/attempts", "attempts")
+    api.add(events.ReplayEvent, "/events/<event_id>/replay", "replay_event")
+    api.add(endpoints.CreateEndpoint, "/webhook_endpoints", "create_webhook_endpoint")
+    api.add(endpoints.ListEndpoints, "/webhook_endpoints", "webhook_endpoints")
+    one = "/webhook_endpoints/<endpoint_id>"
+    api.add(endpoints.OneEndpoint, one, "webhook_endpoint")
+    api.add(endpoints.UpdateEndpoint, one, "update_webhook_endpoint")
+    api.add(endpoints.DeleteEndpoint, one, "delete_webhook_endpoint")
+    api.add(endpoints.RotateSecret, f"{one}/rotate_secret", "rotate_webhook_secret")
+    api.add(endpoint_replays.TestEndpoint, f"{one}/test", "test_webhook_endpoint")
+    api.add(endpoint_replays.ReplayEndpoint, f"{one}/replay", "replay_webhook_endpoint")
+    api.add(endpoint_replays.ListReplays, f"{one}/replays", "webhook_replays")
+    api.add(endpoint_replays.OneReplay, f"{one}/replays/<replay_id>", "webhook_replay")

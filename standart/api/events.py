@@ -5,14 +5,15 @@ from __future__ import annotations
 from flask import Response
 from sqlalchemy import Connection
 
-from standart.api import auth, event_feed, query, responses, schemas
+from standart.api import auth, body, event_feed, query, responses, schemas
 from standart.api.checks import uuid_of, uuid_or_none
 from standart.api.cursor import Sealer
 from standart.api.fields import DEFAULT_LIMIT
+from standart.api.idempotency import claim
 from standart.api.restful import Resource
-from standart.extensions import on_connection, settings
+from standart.extensions import nudge, on_connection, settings
 from standart.models import DeliveryState
-from standart.services import event_list, key_service
+from standart.services import attempt_list, event_list, key_service, replay_service
 
 
 class ListEvents(Resource):
@@ -65,3 +66,49 @@ class OneEvent(Resource):
             )
         )
         return responses.ready(text.encode())
+
+
+class ListAttempts(Resource):
+    """``GET /events/{id}/attempts``."""
+
+    def get(self, event_id: str) -> Response:
+        """List the attempts to deliver an event, newest first."""
+        digest, origin = auth.caller(), auth.origin()
+        asked = query.read(schemas.ListAttempts)
+        wanted, endpoint_id = uuid_of(event_id), uuid_or_none(asked.endpoint_id)
+        limit = int(asked.limit or DEFAULT_LIMIT)
+        secret = settings().secret_key
+
+        def work(connection: Connection) -> Response:
+            actor = key_service.authenticate(connection, digest, origin)
+            sealer = Sealer(secret, f"attempts {wanted}", actor, asked)
+            rows = attempt_list.list_attempts(
+                connection,
+                actor,
+                wanted,
+                endpoint_id=endpoint_id,
+                after=sealer.open(asked.cursor),
+                limit=limit + 1,
+            )
+            return responses.page(rows, limit, sealer)
+
+        return on_connection(work)
+
+
+class ReplayEvent(Resource):
+    """``POST /events/{id}/replay``."""
+
+    def post(self, event_id: str) -> Response:
+        """Send an event once more."""
+        digest, origin = auth.caller(), auth.origin()
+        query.refuse()
+        wanted = uuid_of(event_id)
+        asked = body.read(schemas.ReplayEvent, optional=True)
+        claimed, endpoint_id = claim(asked), uuid_or_none(asked.endpoint_id)
+        answer = on_connection(
+            lambda connection: replay_service.replay_event(
+                connection, digest, origin, wanted, endpoint_id=endpoint_id, claim=claimed
+            )
+        )
+        nudge()
+        return responses.from_answer(answer)

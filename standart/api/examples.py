@@ -18,6 +18,7 @@ from standart.errors import (
     NotPending,
     PayoutState,
     RefundTooLarge,
+    ReplayRunning,
 )
 from standart.models import Scope
 
@@ -110,6 +111,51 @@ EVENT: Final[dict[str, Any]] = {
 
 EVENTS: Final = {"data": [EVENT], "next_cursor": None}
 
+REPLAYED: Final = {
+    **EVENT,
+    "deliveries": [
+        {
+            **EVENT["deliveries"][0],
+            "state": "waiting",
+            "next_attempt_at": "2026-11-23T10:00:00.123456Z",
+            "delivered_at": None,
+        }
+    ],
+}
+
+ATTEMPTS: Final = {
+    "data": [
+        {
+            "event_id": EVENT["id"],
+            "delivery_id": EVENT["deliveries"][0]["id"],
+            "endpoint_id": EXAMPLE_USER,
+            "number": 1,
+            "outcome": "delivered",
+            "error": None,
+            "request": {
+                "url": "https://shop.example/hooks/standart",
+                "headers": {
+                    "content-type": "application/json",
+                    "webhook-id": EVENT["id"],
+                    "webhook-timestamp": "1795424531",
+                    "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+                },
+                "body": '{"type":"transaction.confirmed"}',
+            },
+            "response": {"status_code": 200, "headers": {"content-length": "2"}, "body": "ok"},
+            "timing": {
+                "dns_ms": 3,
+                "connect_ms": 21,
+                "tls_ms": 48,
+                "first_byte_ms": 69,
+                "total_ms": 143,
+            },
+            "created_at": "2026-11-23T09:02:11.912345Z",
+        }
+    ],
+    "next_cursor": None,
+}
+
 FEED: Final = {
     "data": [EVENT],
     "next": "AAAAAAAAJxAAAAAAAAAAAAAAAAAAAAAAtN5x1pV0N2k3m8Jq4hQ0bg",
@@ -120,8 +166,11 @@ HEALTH: Final = {"status": "ok"}
 
 _MESSAGES: Final = {
     "amount": "has more than 2 fractional digits (RUB)",
+    "endpoint_id": "must be a UUID with dashes",
     "id": "must be a UUID with dashes",
     "limit": "must be a whole number from 1 to 100",
+    "replay_id": "must be a UUID with dashes",
+    "until": "must be later than since",
     "url": "must start with https://",
     "user_id": "An admin's key must name the merchant.",
     "verbose": "is not a known field",
@@ -147,6 +196,8 @@ def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
         return {"transaction_status": "pending"}
     if error is RefundTooLarge:
         return {"refundable": "25.00", "currency": "RUB"}
+    if error is ReplayRunning:
+        return {"replay_id": "0198f0c9-1a2b-7c3d-8e4f-5a6b7c8d9e0f"}
     if error is NotPending:
         return {"transaction_status": "expired"}
     if error is AdjustmentState:

@@ -5,12 +5,15 @@ Exit codes: 0 done, 1 refused or impossible, 2 wrong usage, input or settings.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
 import click
+import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session
@@ -30,6 +33,8 @@ from standart.webhooks.addresses import UrlRules
 OPERATOR = Actor(None, "command line", Role.ADMIN, frozenset(Scope), Origin("cli"))
 
 UNDEFINED_TABLE = "42P01"
+
+_MOMENT: Any = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Failure(click.ClickException):
@@ -131,6 +136,31 @@ def named_user(session: Session, name: str) -> User:
     if user is None:
         raise NotFound(f"There is no user called {name}.")
     return user
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, as the API answers it."
+)
+
+
+def show_json(*bodies: str, listed: bool = False) -> None:
+    """Print what the API would answer on one line: one object, or a list of them."""
+    found = [json.loads(body) for body in bodies]
+    click.echo(json.dumps({"data": found} if listed else found[0], ensure_ascii=False))
+
+
+def moment(text: str, option: str) -> datetime:
+    """Return the moment that ``text`` writes.
+
+    Raises:
+        InvalidInput: names ``option``.
+    """
+    try:
+        found: datetime = msgspec.convert(text, _MOMENT)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        problem = "must be RFC 3339 with a zone, such as 2027-01-01T00:00:00Z"
+        raise InvalidInput.of(option, problem) from None
+    return found
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
 
 import click
-import msgspec
 
 from standart import money
-from standart.cli.base import OPERATOR, ServiceCommand, database, named_user, show_table
+from standart.cli.base import (
+    OPERATOR,
+    ServiceCommand,
+    database,
+    moment,
+    named_user,
+    show_table,
+)
 from standart.errors import InvalidInput
 from standart.services import fee_service
 from standart.services.fee_service import ListedSchedule
 
-_MOMENT = Annotated[datetime, msgspec.Meta(tz=True)]
 _SUMS = ("fixed", "minimum", "maximum")
 
 
@@ -44,7 +48,7 @@ def set_fee_schedule(
     if plain is (rate is not None) or (plain and any(sums.values())):
         raise InvalidInput.of("--rate", "must be given, or --plain alone instead of a fee")
     exact_rate = None if rate is None else money.parse_rate(rate, field="rate")
-    starts_at = None if start is None else _moment(start)
+    starts_at = None if start is None else moment(start, "--from")
     with database(require_secrets=False) as base, base.transaction() as session:
         user = named_user(session, name)
         schedule = fee_service.set_schedule(
@@ -95,13 +99,5 @@ def _minor(sums: dict[str, str | None], name: str, currency: str) -> int | None:
     return money.parse_amount(text, currency, field=name, may_be_zero=True).amount
 
 
-def _moment(text: str) -> datetime:
-    try:
-        return msgspec.convert(text, _MOMENT)
-    except (msgspec.ValidationError, UnicodeEncodeError):
-        problem = "must be RFC 3339 with a zone, such as 2027-01-01T00:00:00Z"
-        raise InvalidInput.of("--from", problem) from None
-
-
-def _shown(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+def _shown(when: datetime) -> str:
+    return when.isoformat(timespec="microseconds").replace("+00:00", "Z")

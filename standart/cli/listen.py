@@ -16,6 +16,7 @@ from uuid import UUID
 
 import click
 import msgspec
+from sqlalchemy.exc import OperationalError
 
 from standart import clock
 from standart.cli.base import OPERATOR, Failure, ServiceCommand, database, named_user
@@ -188,8 +189,12 @@ def _key(key: str | None, user_name: str | None) -> Iterator[str]:
         try:
             yield plain
         finally:
-            with base.transaction() as session:
-                key_service.revoke_key(session, OPERATOR, row.prefix)
+            try:
+                with base.transaction() as session:
+                    key_service.revoke_key(session, OPERATOR, row.prefix)
+            except OperationalError:
+                # The database went first, as when `standart up` was ended before this.
+                _note("the key of this run could not be revoked; it ends within a day")
 
 
 @contextmanager

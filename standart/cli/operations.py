@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import click
 from sqlalchemy import text
 
-from standart.cli.base import OPERATOR, Failure, ServiceCommand, database
+from standart.cli.base import Failure, ServiceCommand, database
 from standart.config import Settings, describe, unknown_variables
 from standart.db import autocommit
 from standart.embedded.preparation import migrate as bring_up_to_date
-from standart.services import replay_service, retention_service, transaction_service, verify_service
+from standart.services import retention_service, transaction_service, verify_service
 
 EXPIRY_BATCH = 500
 
@@ -43,15 +41,6 @@ def purge() -> None:
         days = base.settings.webhook_retention_days
         total = retention_service.purge(connection, days=days)
     click.echo(f"purged {total}")
-
-
-@click.command(cls=ServiceCommand)
-@click.argument("event_id", type=click.UUID)
-def replay(event_id: UUID) -> None:
-    """Send an event's webhook once more, with the same id and body."""
-    with database(require_secrets=False) as base, base.transaction() as session:
-        replay_service.replay(session, OPERATOR, event_id)
-    click.echo("due now")
 
 
 @click.command(cls=ServiceCommand)

@@ -21,7 +21,7 @@ from standart.encryption import Keyring
 from standart.errors import Conflict, EndpointLimit, InvalidInput, NotFound
 from standart.models import DisabledReason, Scope
 from standart.models.webhooks import ENDINGS
-from standart.services import acts, audit_service, endpoint_service, merchants
+from standart.services import acts, audit_service, endpoint_rules, endpoint_service, merchants
 from standart.services import endpoint_sql as sql
 from standart.services.access import Actor, Origin
 from standart.services.endpoint_rules import MASK
@@ -31,6 +31,8 @@ from standart.webhooks import signing
 
 MOST_ENDPOINTS: Final = 20
 """How many a user may have, the default one among them."""
+
+_CHECKED: Final = ("event_types", "description", "headers", "rate_limit")
 
 _STOPPED_BY_US: Final = (DisabledReason.GONE.value, DisabledReason.FAILING.value)
 
@@ -81,12 +83,13 @@ def create(
 
     Raises:
         Unauthenticated, InsufficientScope: the caller may not write.
-        InvalidInput: ``user_id`` does not fit.
+        InvalidInput: a setting breaks its rule, or ``user_id`` does not fit.
         EndpointLimit: the owner has ``MOST_ENDPOINTS`` already.
         IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
     """
 
     def work(actor: Actor) -> Answer:
+        endpoint_rules.require({name: getattr(new, name) for name in _CHECKED})
         owner_id = merchants.meant_by(connection, actor, new.user_id).id
         # Held until the commit, so that two requests cannot both be the twentieth.
         connection.execute(sql.HOLD_OWNER, {"user_id": owner_id})
@@ -129,11 +132,13 @@ def update(
     Raises:
         Unauthenticated, InsufficientScope: the caller may not write.
         NotFound: unknown, deleted, or somebody else's.
-        InvalidInput: another than the default one would lose its URL, or a header that has no
-            value yet is given as it would be shown.
+        InvalidInput: a setting breaks its rule, another than the default one would lose its
+            URL, or a header that has no value yet is given as it would be shown.
     """
 
     def work(actor: Actor) -> Answer:
+        given = {name: getattr(changes, name) for name in _CHECKED}
+        endpoint_rules.require({name: each for name, each in given.items() if each is not UNSET})
         row = _held(connection, actor, endpoint_id)
         wanted = _wanted(keyring, row, changes)
         if wanted:

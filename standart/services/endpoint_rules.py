@@ -6,8 +6,11 @@ Each rule returns what is wrong as a predicate that completes "field …", or ``
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from standart.card_numbers import holds_card_number
+from standart.errors import FieldError, InvalidInput
 
 EVENT_TYPES: Final = (
     "transaction.created",
@@ -47,6 +50,9 @@ HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}"
 
 _HEADER_NAME: Final = re.compile(HEADER_NAME)
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?")
+
+# Control characters and halves of surrogate pairs.
+_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 # What signs and describes the message, what belongs to the connection rather than to it (RFC 9110
 # section 7.6.1), and what would let an owner change how the request is framed or routed.
@@ -99,3 +105,42 @@ def headers(wanted: Mapping[str, str]) -> str | None:
                 "spaces only between them"
             )
     return None
+
+
+def description(text: str) -> str | None:
+    """Words for people, without control characters and card numbers."""
+    if not text.strip():
+        return "must not be blank"
+    if len(text) > LONGEST_DESCRIPTION:
+        return f"must have at most {LONGEST_DESCRIPTION} characters"
+    if _UNFIT.search(text):
+        return "must not hold control characters"
+    return "must not hold a card number" if holds_card_number(text) else None
+
+
+def rate_limit(rate: int) -> str | None:
+    """Requests a second."""
+    return None if 1 <= rate <= HIGHEST_RATE else f"must be from 1 to {HIGHEST_RATE}"
+
+
+_RULES: Final[Mapping[str, Callable[[Any], str | None]]] = {
+    "event_types": event_types,
+    "description": description,
+    "headers": headers,
+    "rate_limit": rate_limit,
+}
+
+
+def require(fields: Mapping[str, object]) -> None:
+    """Check those of ``fields`` that have a rule and a value.
+
+    Raises:
+        InvalidInput: names every field that breaks its rule.
+    """
+    problems = [
+        FieldError(name, problem)
+        for name, rule in _RULES.items()
+        if (value := fields.get(name)) is not None and (problem := rule(value)) is not None
+    ]
+    if problems:
+        raise InvalidInput(problems)

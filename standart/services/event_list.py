@@ -123,6 +123,15 @@ def get_event(connection: Connection, actor: Actor, event_id: UUID) -> str:
         NotFound: unknown, or somebody else's, in the same words.
     """
     actor.require(Scope.READ)
+    return shown(connection, actor, event_id)
+
+
+def shown(connection: Connection, actor: Actor, event_id: UUID) -> str:
+    """Return the wire JSON of an event, also to a key that may only write: what it has done.
+
+    Raises:
+        NotFound: as ``get_event``.
+    """
     row = connection.execute(_ONE_EVENT, {"id": event_id}).one_or_none()
     if row is None:
         raise NotFound

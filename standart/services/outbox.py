@@ -7,10 +7,10 @@ that stand here.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from standart.clock import new_id
 from standart.services.wire import rfc3339
@@ -36,9 +36,19 @@ DELIVER: Final = f"""
         RETURNING 1
     )"""
 
-# The payload holds the object as it stands in the answer, so the two cannot differ.
-_TELL = text(
-    f"""
+# For this endpoint alone, whatever it asks for.
+_DELIVER_TO: Final = """
+    delivery AS (
+        INSERT INTO deliveries (user_id, id, event_id, endpoint_id)
+        SELECT v.user_id, gen_random_uuid(), v.id, :endpoint_id FROM event v
+        RETURNING 1
+    )"""
+
+
+def _telling(deliver: str) -> TextClause:
+    # The payload holds the object as it stands in the answer, so the two cannot differ.
+    return text(
+        f"""
     WITH event AS (
         INSERT INTO events (user_id, id, refund_id, payout_id, adjustment_id, endpoint_id, type,
             sequence, payload, created_at)
@@ -53,15 +63,22 @@ _TELL = text(
         FROM (SELECT clock_timestamp() AS now) AS c, (SELECT CAST(:body AS json) AS body) AS w
         RETURNING user_id, id, type
     ),
-    {DELIVER}
+    {deliver}
     SELECT id FROM event
     """
-)
+    )
+
+
+_TELL: Final = _telling(DELIVER)
+_TELL_ONE: Final = _telling(_DELIVER_TO)
 
 REFUND: Final = "refund"
 PAYOUT: Final = "payout"
 ADJUSTMENT: Final = "adjustment"
 ENDPOINT: Final = "endpoint"
+
+PING: Final = "ping"
+"""The type of the event that only tests whether an endpoint hears."""
 
 # Which change of its object each event is, where it is not the first one.
 _LATER: Final = {
@@ -81,19 +98,25 @@ def tell(
     Not for transactions: their statements tell by themselves.
     """
     event_id = new_id()
-    about = {
+    about = _about(user_id, object_type, object_id, kind, body)
+    connection.execute(_TELL, {**about, "event_id": event_id})
+    return event_id
+
+
+def ping(
+    connection: Connection, user_id: UUID, endpoint_id: UUID, event_id: UUID, body: str
+) -> None:
+    """Write an event for one endpoint alone, about itself with its wire ``body``."""
+    about = _about(user_id, ENDPOINT, endpoint_id, PING, body)
+    connection.execute(_TELL_ONE, {**about, "event_id": event_id})
+
+
+def _about(
+    user_id: UUID, object_type: str, object_id: UUID, kind: str, body: str
+) -> dict[str, Any]:
+    columns = {
         f"{each}_id": object_id if each == object_type else None
         for each in (REFUND, PAYOUT, ADJUSTMENT, ENDPOINT)
     }
-    connection.execute(
-        _TELL,
-        {
-            **about,
-            "user_id": user_id,
-            "event_id": event_id,
-            "type": kind,
-            "sequence": _LATER.get(kind, 1),
-            "body": body,
-        },
-    )
-    return event_id
+    sequence = _LATER.get(kind, 1)
+    return {**columns, "user_id": user_id, "type": kind, "sequence": sequence, "body": body}

@@ -1,4 +1,4 @@
-"""Following events: each of them once, in whatever order they commit, and not a moment too early."""
+"""Following events: each of them once, in whatever order they commit, never too early."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def has_looked(superuser: Engine) -> bool:
             connection.scalar(
                 text(
                     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'standart'"
-                    " AND query LIKE '%v.position < %'"
+                    " AND query LIKE '%row_to_json(w)%'"
                 )
             )
         )

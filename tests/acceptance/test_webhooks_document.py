@@ -29,6 +29,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from standart import clock
+from standart.api import openapi
 from standart.db import autocommit, transaction
 from standart.delivery import deliverer
 from standart.encryption import Keyring
@@ -43,7 +44,9 @@ from tests.integration.concurrency import wait_until
 from tests.integration.hooks import GoodReceiver, serving
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/webhooks.md").read_text(encoding="utf-8")
+PAGE, TWIN = (
+    (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("webhooks.md", "webhooks.ru.md")
+)
 LOOPBACK = UrlRules(allowed_networks=(ip_network("127.0.0.0/8"),))
 IBAN = {"iban": "DE89370400440532013000"}
 
@@ -58,7 +61,7 @@ class Merchant:
 
     def post(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
         answer = self.client.post(path, json=body, headers=headers)
-        assert answer.status_code in (200, 201), answer.text
+        assert answer.status_code in (200, 201, 202), answer.text
         made: dict[str, Any] = answer.get_json()
         return made
 
@@ -91,6 +94,7 @@ class Merchant:
         self.post("/cancel_payout", {"id": self.payout()}, self.own)
         correction = {"user_id": str(self.user_id), "direction": "credit", "reason": "counted anew"}
         self.post("/create_adjustment", {"amount": "5.00", **correction}, self.admin)
+        self.post(f"/webhook_endpoints/{self.user_id}/test", {}, self.own)
 
 
 def add_endpoint(session: Session, keyring: Keyring, user_id: UUID) -> UUID:
@@ -135,7 +139,7 @@ def test_everything_that_is_sent_verifies_with_the_reference_library(
 ) -> None:
     with engine.connect() as connection:
         written = connection.execute(text("SELECT id::text, payload FROM events")).all()
-    assert {json.loads(payload)["type"] for _, payload in written} == set(EVENT_TYPES)
+    assert {json.loads(payload)["type"] for _, payload in written} == {*EVENT_TYPES, "ping"}
     assert len(sent.headers) == len(sent.accepted)
     assert {(each, body.decode()) for each, body in sent.accepted} == {
         tuple(row) for row in written
@@ -160,14 +164,47 @@ def test_the_bodies_of_the_page_are_those_that_are_sent(sent: GoodReceiver) -> N
         assert shape(event) in alike
 
 
-def test_the_page_names_every_type_and_its_sequence(sent: GoodReceiver) -> None:
-    told = {
+def sequences(page: str) -> set[tuple[str, int]]:
+    """Each type that ``page`` names, with its sequence."""
+    return {
         (name, int(sequence))
-        for names, sequence in re.findall(r"^\| (`.*`) \| ([123]) \|", PAGE, re.MULTILINE)
+        for names, sequence in re.findall(r"^\| (`.*`) \| ([123]) \|", page, re.MULTILINE)
         for name in re.findall(r"`([a-z_.]+)`", names)
     }
+
+
+def test_the_page_names_every_type_and_its_sequence(sent: GoodReceiver) -> None:
     received = [json.loads(body) for _, body in sent.accepted]
-    assert told == {(event["type"], event["sequence"]) for event in received}
+    assert sequences(PAGE) == {(event["type"], event["sequence"]) for event in received}
+
+
+def test_both_languages_show_the_same() -> None:
+    def exact(page: str) -> list[list[str]]:
+        """What must not differ: programs and bodies, commands, and the first cells of tables."""
+        forms = (
+            r"^```.*?^```$",
+            r"^    [.a-z].*?(?:  |$)",
+            r"^\| (`[^`]*`(?:, …?`[^`]*`)*)",
+        )
+        return [re.findall(form, page, re.MULTILINE | re.DOTALL) for form in forms]
+
+    assert exact(PAGE) == exact(TWIN)
+    assert sequences(PAGE) == sequences(TWIN)
+    assert all(len(found) >= 5 for found in exact(PAGE))
+
+
+def test_every_call_of_the_page_is_there() -> None:
+    rows = re.findall(r"^\| ((?:`[A-Z]+ [^`]*`(?:, )?)+) \|", PAGE, re.MULTILINE)
+    told = [call.split(" ") for row in rows for call in re.findall("`([^`]*)`", row)]
+    paths = openapi.document()["paths"]
+    known = {
+        (method.upper(), re.sub(r"\{[^}]*\}", "{id}", path))
+        for path, operations in paths.items()
+        for method in operations
+    }
+    asked = {(method, path.replace("…", "/webhook_endpoints")) for method, path in told}
+    assert asked - known == set()
+    assert len(asked) == 10
 
 
 # The programs
@@ -446,7 +483,7 @@ def test_the_receiver_of_the_page_is_a_good_one(
 
     events = [
         {"id": thing, "sequence": sequence, "type": "x"}
-        for thing, sequence in (("a", 2), ("a", 1), ("b", 1), ("a", 3))
+        for thing, sequence in (("a", 2), ("a", 1), ("b", 1), ("a", 3), ("b", 1))
     ]
     bodies = [json.dumps(event).encode() for event in events]
     for number, body in enumerate([*bodies, bodies[0]]):
@@ -460,7 +497,7 @@ def test_the_receiver_of_the_page_is_a_good_one(
     acted: list[dict[str, Any]] = []
     for _ in range(2):
         names["work"](acted.append)
-    assert acted == [events[0], events[2], events[3]]
+    assert acted == [events[0], *events[2:]]
 
 
 def check(url: str, secret: str) -> list[checkup.Step]:

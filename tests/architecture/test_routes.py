@@ -49,12 +49,18 @@ KEYED = {
     "api.balance": Scope.READ,
     "api.events": Scope.READ,
     "api.event": Scope.READ,
+    "api.attempts": Scope.READ,
+    "api.replay_event": Scope.WRITE,
     "api.create_webhook_endpoint": Scope.WRITE,
     "api.webhook_endpoints": Scope.READ,
     "api.webhook_endpoint": Scope.READ,
     "api.update_webhook_endpoint": Scope.WRITE,
     "api.delete_webhook_endpoint": Scope.WRITE,
     "api.rotate_webhook_secret": Scope.WRITE,
+    "api.test_webhook_endpoint": Scope.WRITE,
+    "api.replay_webhook_endpoint": Scope.WRITE,
+    "api.webhook_replays": Scope.READ,
+    "api.webhook_replay": Scope.READ,
 }
 PUBLIC = {
     "api.healthz",
@@ -182,6 +188,7 @@ def about(method: str, path: str, **members: Any) -> Send:
 
 HOOK = "https://warehouse.example/hook"
 ENDPOINT = "/webhook_endpoints/{endpoint}"
+EARLIER, LATER = "2026-01-01T00:00:00Z", "2999-01-01T00:00:00Z"
 
 MATRIX = [
     Case("api.create_transaction", post("/create_transaction", amount="1.00"), 201, 201, 422),
@@ -222,12 +229,24 @@ MATRIX = [
     Case("api.balance", get("/balance"), 200, 200, 422),
     Case("api.events", get("/events"), 200, 200, 200),
     Case("api.event", get("/events/", "event"), 200, 404, 200),
+    Case("api.attempts", about("GET", "/events/{event}/attempts"), 200, 404, 200),
+    Case("api.replay_event", about("POST", "/events/{event}/replay"), 202, 404, 202),
     Case("api.create_webhook_endpoint", post("/webhook_endpoints", url=HOOK), 201, 201, 422),
     Case("api.webhook_endpoints", get("/webhook_endpoints"), 200, 200, 200),
     Case("api.webhook_endpoint", about("GET", ENDPOINT), 200, 404, 200),
     Case("api.update_webhook_endpoint", about("PATCH", ENDPOINT, ordered=True), 200, 404, 200),
     Case("api.delete_webhook_endpoint", about("DELETE", ENDPOINT), 200, 404, 404),
     Case("api.rotate_webhook_secret", about("POST", f"{ENDPOINT}/rotate_secret"), 200, 404, 200),
+    Case("api.test_webhook_endpoint", about("POST", f"{ENDPOINT}/test"), 202, 404, 202),
+    Case(
+        "api.replay_webhook_endpoint",
+        about("POST", f"{ENDPOINT}/replay", since=EARLIER, until=LATER, status="all"),
+        202,
+        404,
+        202,
+    ),
+    Case("api.webhook_replays", about("GET", f"{ENDPOINT}/replays"), 200, 404, 200),
+    Case("api.webhook_replay", about("GET", f"{ENDPOINT}/replays/{{replay}}"), 200, 404, 200),
 ]
 
 

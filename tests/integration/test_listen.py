@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from uuid import UUID
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from standart.__main__ import create_app
@@ -30,6 +31,7 @@ from standart.models import ApiKey
 from standart.services import key_service
 from standart.webhooks import signing
 from tests.builders import TestUser
+from tests.integration.commands import Run
 from tests.integration.concurrency import wait_until
 from tests.integration.feed import Feed
 from tests.integration.hooks import GoodReceiver, serving
@@ -169,22 +171,19 @@ def test_a_server_that_restarts_is_found_again() -> None:
         kept = [before.add() for _ in range(3)]
         ear = Ear(before, cursor="c0")
         assert [event.id for event in ear.hear(3)] == kept
-    # It is gone; it comes back while we wait, with what happened meanwhile.
-    after = Feed(before.port)
-    after.events += before.events
-    wanted = [after.add() for _ in range(2)]
-    back: list[Any] = []
+    wanted: list[str] = []
+    with ExitStack() as stack:
 
-    def pause(seconds: float) -> None:
-        if not back:
-            back.append(after.serving())
-            back[0].__enter__()
+        def come_back(seconds: float) -> None:
+            """It is there again, with what happened meanwhile."""
+            if not wanted:
+                after = Feed(before.port)
+                after.events += before.events
+                wanted.extend(after.add() for _ in range(2))
+                stack.enter_context(after.serving())
 
-    ear.stream.pause = pause
-    try:
+        ear.stream.pause = come_back
         assert [event.id for event in ear.hear(2)] == wanted
-    finally:
-        back[0].__exit__(None, None, None)
 
 
 def test_an_event_keeps_its_bytes_and_fits_on_one_line(feed: Feed) -> None:
@@ -382,3 +381,19 @@ def test_a_key_for_the_run_is_made_and_revoked(
         assert command.end(signal.SIGTERM) == 0
     with Session(engine) as session:
         assert session.get_one(ApiKey, (merchant.id, made.id)).revoked_at is not None
+
+
+def test_a_database_that_ends_first_is_borne(
+    feed: Feed, run: Run, merchant: TestUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("", {}, Exception("gone"))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(key_service, "revoke_key", fail)
+    monkeypatch.setattr(EventStream, "pages", interrupt)
+    done = run("listen", "--url", feed.url, "--user", merchant.name)
+    assert done.exit_code == 0, done.output
+    assert "could not be revoked; it ends within a day" in done.stderr

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import time
 import traceback
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from standart.webhooks.signing import headers as signed_headers
 from standart.webhooks.signing import new_secret, sign
 
 # The vector that the reference libraries of Standard Webhooks publish in their tests.
@@ -31,6 +33,27 @@ def headers(signature: str, event_id: str, timestamp: int) -> dict[str, str]:
 def test_published_vector() -> None:
     signature = sign([PUBLISHED_SECRET], PUBLISHED_ID, PUBLISHED_TIMESTAMP, PUBLISHED_BODY)
     assert signature == PUBLISHED_SIGNATURE
+
+
+def test_what_is_signed_is_what_the_specification_shows() -> None:
+    """Its example of `{msg_id}.{timestamp}.{payload}`, hashed without our code."""
+    body = (
+        b'{"type":"contact.created","timestamp":"2022-11-03T20:26:10.344522Z",'
+        b'"data":{"id":"1f81eb52-5198-4599-803e-771906343485"}}'
+    )
+    content = b"msg_2KWPBgLlAfxdpx2AI54pPJ85f4W.1674087231." + body
+    key = base64.b64decode(PUBLISHED_SECRET.removeprefix("whsec_"))
+    digest = base64.b64encode(hmac.new(key, content, "sha256").digest()).decode()
+    message_id, timestamp, _ = content.decode().split(".", 2)
+    assert sign([PUBLISHED_SECRET], message_id, int(timestamp), body) == f"v1,{digest}"
+
+
+def test_the_headers_of_a_message_are_all_that_the_specification_asks_for() -> None:
+    sent = signed_headers([PUBLISHED_SECRET], PUBLISHED_ID, PUBLISHED_TIMESTAMP, PUBLISHED_BODY)
+    named = headers(PUBLISHED_SIGNATURE, PUBLISHED_ID, PUBLISHED_TIMESTAMP)
+    assert {name: sent[name] for name in named} == named
+    assert sent["content-type"] == "application/json"
+    assert set(sent) == {*named, "content-type", "user-agent"}
 
 
 @given(body=st.text(max_size=200))

@@ -6,7 +6,13 @@ from typing import Any, Final
 
 from standart.api import fields, schemas
 from standart.api.operations.base import KEYED, POSTED, SENT, Operation
-from standart.errors import Conflict, EndpointLimit, NotFound
+from standart.errors import (
+    Conflict,
+    EndpointLimit,
+    EndpointNotCallable,
+    NotFound,
+    ReplayRunning,
+)
 from standart.models import Scope
 
 _NEW: Final[dict[str, Any]] = {
@@ -40,6 +46,57 @@ ENDPOINT: Final[dict[str, Any]] = {
 }
 
 _PATH: Final = "/webhook_endpoints/{id}"
+
+_SPAN: Final = {
+    "since": "2026-11-23T00:00:00Z",
+    "until": "2026-11-23T12:00:00Z",
+    "status": "dead",
+}
+
+_REPLAY: Final[dict[str, Any]] = {
+    "id": "0198f0c9-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
+    "user_id": fields.EXAMPLE_USER,
+    "endpoint_id": fields.EXAMPLE_ENDPOINT,
+    "since": "2026-11-23T00:00:00.000000Z",
+    "until": "2026-11-23T12:00:00.000000Z",
+    "status": "dead",
+    "state": "running",
+    "total": 1200,
+    "examined": 500,
+    "requeued": 480,
+    "created_at": "2026-11-23T12:30:00.123456Z",
+    "finished_at": None,
+}
+
+_PING: Final[dict[str, Any]] = {
+    "id": "0198f0ca-2b3c-7d4e-8f5a-6b7c8d9e0f1a",
+    "type": "ping",
+    "object_type": "webhook_endpoint",
+    "object_id": fields.EXAMPLE_ENDPOINT,
+    "transaction_id": None,
+    "user_id": fields.EXAMPLE_USER,
+    "sequence": 1,
+    "created_at": "2026-11-23T12:31:00.123456Z",
+    "payload": {
+        "type": "ping",
+        "timestamp": "2026-11-23T12:31:00.123456Z",
+        "id": fields.EXAMPLE_ENDPOINT,
+        "status": "enabled",
+        "sequence": 1,
+        "data": ENDPOINT,
+    },
+    "deliveries": [
+        {
+            "id": "0198f0ca-2b3d-7e4f-8a5b-6c7d8e9f0a1b",
+            "endpoint_id": fields.EXAMPLE_ENDPOINT,
+            "state": "waiting",
+            "attempt_count": 0,
+            "next_attempt_at": "2026-11-23T12:31:00.123456Z",
+            "delivered_at": None,
+            "attempts": [],
+        }
+    ],
+}
 
 OPERATIONS: Final = (
     Operation(
@@ -146,5 +203,69 @@ OPERATIONS: Final = (
         },
         errors=(*POSTED, NotFound),
         wrong_field="id",
+    ),
+    Operation(
+        method="post",
+        path=f"{_PATH}/test",
+        id="test_webhook_endpoint",
+        tag="webhook endpoints",
+        summary="Send an endpoint a ping",
+        description="An event of the type `ping`, for this endpoint alone and whatever it asks "
+        "for. What came of it is in the event's attempts.",
+        scope=Scope.WRITE,
+        body=schemas.NoBody,
+        body_optional=True,
+        examples={"none": {}},
+        answer=schemas.Event,
+        example=_PING,
+        successes={202: "It is due now."},
+        errors=(*POSTED, NotFound, EndpointNotCallable),
+        wrong_field="id",
+    ),
+    Operation(
+        method="post",
+        path=f"{_PATH}/replay",
+        id="replay_webhook_endpoint",
+        tag="webhook endpoints",
+        summary="Send a span of an endpoint's events anew",
+        description="With the same ids and bodies, each by a retry schedule from its start. What "
+        "waits or is under way is left alone, and tests are. A span holds at most 100,000 events, "
+        "counted first. The work is done in the background, for one span of an endpoint at a "
+        "time: while it runs, the same request is answered with it.",
+        scope=Scope.WRITE,
+        body=schemas.ReplaySpan,
+        examples={"dead": _SPAN},
+        answer=schemas.Replay,
+        example=_REPLAY,
+        successes={202: "Begun, or running already."},
+        errors=(*POSTED, NotFound, EndpointNotCallable, ReplayRunning),
+        wrong_field="until",
+    ),
+    Operation(
+        method="get",
+        path=f"{_PATH}/replays",
+        id="list_webhook_replays",
+        tag="webhook endpoints",
+        summary="List an endpoint's replays",
+        description="Newest first, with how far each has come.",
+        scope=Scope.READ,
+        query=schemas.ListReplays,
+        answer=schemas.ReplayPage,
+        example={"data": [_REPLAY], "next_cursor": None},
+        errors=(*KEYED, NotFound),
+        wrong_field="limit",
+    ),
+    Operation(
+        method="get",
+        path=f"{_PATH}/replays/{{replay_id}}",
+        id="webhook_replay",
+        tag="webhook endpoints",
+        summary="Read one replay",
+        description="How far it has come.",
+        scope=Scope.READ,
+        answer=schemas.Replay,
+        example=_REPLAY,
+        errors=(*KEYED, NotFound),
+        wrong_field="replay_id",
     ),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from standart.api import examples, schemas
-from standart.api.operations.base import KEYED, Operation
-from standart.errors import NotFound
+from standart.api import examples, fields, schemas
+from standart.api.operations.base import KEYED, POSTED, Operation
+from standart.errors import EndpointNotCallable, NotFound
 from standart.models import Scope
 
 OPERATIONS: Final = (
@@ -45,5 +45,39 @@ OPERATIONS: Final = (
         example=examples.EVENT,
         errors=(*KEYED, NotFound),
         wrong_field="id",
+    ),
+    Operation(
+        method="get",
+        path="/events/{id}/attempts",
+        id="list_attempts",
+        tag="events",
+        summary="List the attempts to deliver an event",
+        description="Newest first, with what was sent, what came back and how long each part "
+        "took. `endpoint_id` asks for those at one endpoint.",
+        scope=Scope.READ,
+        query=schemas.ListAttempts,
+        answer=schemas.AttemptPage,
+        example=examples.ATTEMPTS,
+        errors=(*KEYED, NotFound),
+        wrong_field="limit",
+    ),
+    Operation(
+        method="post",
+        path="/events/{id}/replay",
+        id="replay_event",
+        tag="events",
+        summary="Send an event once more",
+        description="With the same id and body, by a retry schedule from its start: to the "
+        "endpoints that ask for such events now and those that got it before, or to the one that "
+        "is named, whatever that asks for.",
+        scope=Scope.WRITE,
+        body=schemas.ReplayEvent,
+        body_optional=True,
+        examples={"all": {}, "one": {"endpoint_id": fields.EXAMPLE_ENDPOINT}},
+        answer=schemas.Event,
+        example=examples.REPLAYED,
+        successes={202: "It is due now."},
+        errors=(*POSTED, NotFound, EndpointNotCallable),
+        wrong_field="endpoint_id",
     ),
 )

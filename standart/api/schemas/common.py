@@ -71,3 +71,4 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     currency: Currency | None = None
     limit: LimitKind | None = None
     value: str | None = None
+    replay_id: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
@@ -79,6 +80,31 @@ Ordered = Annotated[
     ),
 ]
 
+Since = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="RFC 3339 with a zone: the first moment of the span.",
+        examples=["2026-11-23T00:00:00Z"],
+    ),
+]
+Until = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="The end of the span, not within it. What happens after the request is "
+        "delivered anyhow.",
+        examples=["2026-11-23T12:00:00Z"],
+    ),
+]
+ReplayStatus = Annotated[
+    Literal["dead", "all"],
+    Meta(
+        description="`dead`: those that the endpoint never took. `all`: also those that it did "
+        "take, and those that it asks for but never got."
+    ),
+]
+
 
 class CreateEndpoint(Request, frozen=True):
     """A new endpoint; by default it gets the three endings of transactions."""
@@ -95,7 +121,7 @@ class CreateEndpoint(Request, frozen=True):
     def __post_init__(self) -> None:
         checks.require(
             ("event_types", self.event_types, rules.event_types),
-            ("description", self.description, checks.said),
+            ("description", self.description, rules.description),
             ("headers", self.headers, rules.headers),
             ("user_id", self.user_id, checks.identifier),
         )
@@ -118,7 +144,7 @@ class UpdateEndpoint(Request, frozen=True):
     def __post_init__(self) -> None:
         checks.require(
             ("event_types", self.event_types or None, rules.event_types),
-            ("description", self.description or None, checks.said),
+            ("description", self.description or None, rules.description),
             ("headers", self.headers or None, rules.headers),
         )
 
@@ -190,3 +216,52 @@ class DeletedEndpoint(Reply, frozen=True):
 
     id: Id
     deleted: Literal[True]
+
+
+class ReplaySpan(Request, frozen=True):
+    """Which of an endpoint's events to send anew."""
+
+    since: Since
+    until: Until
+    status: ReplayStatus
+
+    def __post_init__(self) -> None:
+        if self.since >= self.until:
+            checks.require(("until", self.until, lambda _: "must be later than since"))
+
+
+class ListReplays(Request, frozen=True):
+    """A page of an endpoint's replays."""
+
+    limit: Limit | None = None
+    cursor: Cursor | None = None
+
+    def __post_init__(self) -> None:
+        checks.require(("limit", self.limit, checks.limit))
+
+
+class Replay(Reply, frozen=True):
+    """How far the sending anew of a span has come.
+
+    Of `total` events `examined` are done with; `requeued` of them are sent anew.
+    """
+
+    id: Id
+    user_id: UserId
+    endpoint_id: Id
+    since: Moment
+    until: Moment
+    status: ReplayStatus
+    state: Literal["running", "finished"]
+    total: int
+    examined: int
+    requeued: int
+    created_at: Moment
+    finished_at: Moment | None
+
+
+class ReplayPage(Reply, frozen=True):
+    """Newest first; `next_cursor` is null on the last page."""
+
+    data: list[Replay]
+    next_cursor: str | None

@@ -142,6 +142,77 @@ class EventPage(Reply, frozen=True):
     next_cursor: str | None
 
 
+class ReplayEvent(Request, frozen=True):
+    """To which endpoint to send it once more; by default to all that want or got it."""
+
+    endpoint_id: Id | None = None
+
+    def __post_init__(self) -> None:
+        checks.require(("endpoint_id", self.endpoint_id, checks.identifier))
+
+
+class ListAttempts(Request, frozen=True):
+    """Filters of a list of attempts."""
+
+    endpoint_id: Id | None = None
+    limit: Limit | None = None
+    cursor: Cursor | None = None
+
+    def __post_init__(self) -> None:
+        checks.require(
+            ("endpoint_id", self.endpoint_id, checks.identifier),
+            ("limit", self.limit, checks.limit),
+        )
+
+
+class SentRequest(Reply, frozen=True):
+    """What was sent: the headers, with those of the owner masked, and the body byte for byte."""
+
+    url: str
+    headers: dict[str, str] | None
+    body: str
+
+
+class ReceivedResponse(Reply, frozen=True):
+    """What came back; of the body at most 4 KiB."""
+
+    status_code: int
+    headers: dict[str, str] | None
+    body: str
+
+
+class Timing(Reply, frozen=True):
+    """Milliseconds of each part; null where one did not take place, as on a kept connection."""
+
+    dns_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    first_byte_ms: int | None
+    total_ms: int
+
+
+class DetailedAttempt(Reply, frozen=True):
+    """One try to deliver an event, in all its details; `response` is null where none came."""
+
+    event_id: Id
+    delivery_id: Id
+    endpoint_id: Id
+    number: int
+    outcome: str
+    error: str | None
+    request: SentRequest
+    response: ReceivedResponse | None
+    timing: Timing
+    created_at: Moment
+
+
+class AttemptPage(Reply, frozen=True):
+    """Newest first; `next_cursor` is null on the last page."""
+
+    data: list[DetailedAttempt]
+    next_cursor: str | None
+
+
 class EventFeed(Reply, frozen=True):
     """What happened behind `after`, oldest first; `next` is the `after` of the next call.
 

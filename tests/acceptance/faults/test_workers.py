@@ -16,8 +16,8 @@ from standart.db import autocommit
 from standart.services import ledger_service, transaction_service
 from tests import builders
 from tests.acceptance.checker import check
-from tests.acceptance.faults.conftest import Parts
-from tests.acceptance.processes import Running, until
+from tests.acceptance.faults.conftest import Broker, Parts
+from tests.acceptance.processes import STOP_PATIENCE, Running, until
 from tests.acceptance.receiver import Receiver
 from tests.builders import ORIGIN, TestUser
 
@@ -106,6 +106,29 @@ def test_webhooks_in_the_hands_of_a_killed_worker_are_sent_again(
     assert {len(bodies) for bodies in sink.bodies().values()} == {1}
     assert leases(engine) == 0
     check(engine, receiver=sink, user_id=str(shop.id), logs=parts.starter.logs)
+
+
+def test_a_worker_that_is_told_to_end_finishes_what_it_has_and_claims_nothing_more(
+    busy_worker: tuple[Running, list[str], str],
+    broker: Broker,
+    engine: Engine,
+    sink: Receiver,
+    shop: TestUser,
+    operator: TestUser,
+) -> None:
+    worker, ids, _ = busy_worker
+    worker.process.terminate()
+    with broker.client() as client:
+        until(lambda: client.llen("standart") > 1, "the worker takes no more messages")
+    confirmed(engine, shop, operator, 3)
+    assert leases(engine) == IN_HAND
+    sink.release()
+
+    assert worker.process.wait(STOP_PATIENCE) == 0
+    assert sorted(sink.ids) == sorted(ids)
+    assert leases(engine) == 0
+    assert count(engine, "deliveries WHERE state = 'delivered'") == IN_HAND
+    assert count(engine, "deliveries WHERE state = 'waiting' AND attempt_count = 0") == 3
 
 
 @pytest.mark.slow
