@@ -23,17 +23,9 @@ import pytest
 import trustme
 
 from standart.webhooks.addresses import UrlRules
-from standart.webhooks.connections import (
-    Blocked,
-    CheckedConnector,
-    Lookups,
-    Meter,
-    MeteredSocket,
-    TooLarge,
-    is_own,
-    system_addresses,
-    verified_tls,
-)
+from standart.webhooks.connections import dial, verified_tls
+from standart.webhooks.exchange import Meter
+from standart.webhooks.lookups import Lookups, is_own, system_addresses
 from standart.webhooks.outcomes import retry_after_seconds
 from standart.webhooks.sender import CONCURRENCY, READ_LIMIT, Attempt, Delivery, send_all
 
@@ -515,23 +507,18 @@ def test_an_error_never_quotes_the_url() -> None:
 
 def test_the_meter_counts_to_the_byte() -> None:
     meter = Meter(10)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        MeteredSocket(socket.AF_INET, socket.SOCK_STREAM, 0, meter) as metered,
-    ):
-        metered.connect(listener.getsockname())
-        peer, _ = listener.accept()
-        with peer:
-            peer.sendall(b"0123456789" + b"x" * 1000)
-            assert metered.recv(4) == b"0123"
-            buffer = bytearray(100)
-            assert metered.recv_into(memoryview(buffer)) == 6
-            assert (bytes(buffer[:6]), meter.exceeded) == (b"456789", False)
-            with pytest.raises(TooLarge):
-                metered.recv(1000)
-            assert meter.exceeded
-            # One byte was taken to see that there were more; the rest was left alone.
-            assert len(socket.socket.recv(metered, 5000)) == 999
+    assert meter.admit(b"0123") == b"0123"
+    assert meter.admit(b"456789") == b"456789"
+    assert not meter.exceeded
+    assert meter.admit(b"x" * 1000) == b""
+    assert meter.exceeded
+    assert meter.admit(b"x") == b""
+
+
+def test_the_meter_lets_through_what_came_within_the_limit() -> None:
+    meter = Meter(10)
+    assert meter.admit(b"0123456789abc") == b"0123456789"
+    assert meter.exceeded
 
 
 def test_an_answer_of_just_the_limit_is_complete() -> None:
@@ -811,17 +798,16 @@ def test_the_name_is_asked_for_once_so_that_rebinding_comes_too_late() -> None:
     assert receiver.connections == 1
 
 
-def test_the_last_fence_lets_no_unchecked_address_open_a_socket() -> None:
-    async def fence() -> None:
-        async with CheckedConnector(["127.0.0.1"], Meter(1), verified_tls()) as tcp:
-            factory = tcp._socket_factory
-            assert factory is not None
-            good = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80))
-            factory(good).close()
-            with pytest.raises(Blocked, match=r"127\.0\.0\.2"):
-                factory((*good[:4], ("127.0.0.2", 80)))
-
-    asyncio.run(fence())
+def test_the_last_fence_connects_addresses_and_never_resolves_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", unreachable_resolver)
+    with untouched() as port:
+        for host in ("localhost", "localhost.", "127.1", "0x7f000001", "", "127.0.0.1 "):
+            with pytest.raises(ValueError, match="does not appear"):
+                asyncio.run(dial([host], port))
+            with pytest.raises(ValueError, match="does not appear"):
+                asyncio.run(dial(["127.0.0.1", host], port))
 
 
 @pytest.mark.allow_hosts(["127.0.0.1", "192.0.2.1", "3fff::1"])
