@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from types import TracebackType
 
+from standart.webhooks import loops
 from standart.webhooks.addresses import Target, UrlRules, parse_url
 from standart.webhooks.connections import Closed, Connection, dial, verified_tls
 from standart.webhooks.exchange import Answer, Meter, request_bytes, request_line
@@ -272,7 +273,7 @@ def send_all(
 
             return await asyncio.gather(*map(one, deliveries))
 
-    return asyncio.run(run())
+    return loops.run(run())
 
 
 def _destination(rules: UrlRules, url: str) -> tuple[Target, Place, str]:
