@@ -168,7 +168,7 @@ class Answer:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a field of the head; those behind the body (trailers) do not count."""
         if self.status is None:
-            self.fields.append((name, value))
+            self.fields.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Tell the final answer from those before it."""
