@@ -142,7 +142,9 @@ class Tls:
 
     def encrypt(self, data: bytes) -> bytes:
         """Return ``data`` as records for the wire."""
-        self._ssl.write(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._ssl.write(rest) :]
         return self._outgoing.read()
 
     def outgoing(self) -> bytes:
@@ -163,9 +165,14 @@ class Connection(asyncio.Protocol):
     its bytes would be taken for the answer to the next request.
     """
 
-    def __init__(self, sock: socket.socket, on_lost: Callable[[Connection], object]) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_made: Callable[[Connection], object],
+        on_lost: Callable[[Connection], object],
+    ) -> None:
         self._sock = sock
-        self._on_lost = on_lost
+        self._on_made, self._on_lost = on_made, on_lost
         self._loop = asyncio.get_running_loop()
         self.opened_at = self._loop.time()
         self._transport: asyncio.Transport | None = None
@@ -177,22 +184,31 @@ class Connection(asyncio.Protocol):
         self._spare = _SPARE
 
     async def open(self) -> None:
-        """Hand the socket to the event loop."""
-        try:
-            await self._loop.create_connection(lambda: self, sock=self._sock)
-        except BaseException:  # cancellation included
-            self.abort()
-            raise
+        """Hand the socket to the event loop, which closes it if this is cancelled."""
+        await self._loop.create_connection(lambda: self, sock=self._sock)
 
     @property
-    def is_usable(self) -> bool:
-        """Whether another request may be sent: not closed, and nothing left to be written."""
+    def may_rest(self) -> bool:
+        """Whether the connection stands and nothing is left to be written."""
         transport = self._transport
         return (
             transport is not None
             and not transport.is_closing()
             and transport.get_write_buffer_size() == 0
         )
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the connection stands and nothing has come in, seen by the event loop or not."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     async def secure(self, context: ssl.SSLContext, host: str, meter: Meter) -> None:
         """Do the TLS handshake, with SNI and verified for ``host``; raises NotSecured, TooLarge."""
@@ -254,6 +270,7 @@ class Connection(asyncio.Protocol):
         """Keep the transport."""
         # A cast, since the transports of other event loops are no subclasses.
         self._transport = cast("asyncio.Transport", transport)
+        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
         """Count, decrypt and parse."""

@@ -44,22 +44,23 @@ class Pool:
         while stack := self._stacks.get(place):
             connection = stack[-1]
             self.forget(connection)
-            # One that is being closed stays here until the event loop has told so.
-            if connection.is_usable:
+            if connection.is_quiet:
                 return connection
+            connection.abort()
         return None
 
     def give(self, place: Place, connection: Connection) -> None:
         """Let the connection rest, or close it where there are enough or it cannot be used."""
         now = self._loop.time()
-        stack = self._stacks.setdefault(place, [])
+        stack = self._stacks.get(place, [])
         if (
             len(stack) >= self._limits.per_place
             or now - connection.opened_at >= self._limits.lifetime
-            or not connection.is_usable
+            or not connection.may_rest
         ):
             connection.abort()
             return
+        self._stacks[place] = stack
         stack.append(connection)
         self._resting[connection] = (place, now)
         if len(self._resting) > self._limits.total:

@@ -222,8 +222,8 @@ class Sender:
         if target.address is None:
             course.dns = clock() - started
         started = clock()
-        connection = Connection(await dial(addresses, target.port), self._lost)
-        self._open.add(connection)
+        sock = await dial(addresses, target.port)
+        connection = Connection(sock, self._open.add, self._lost)
         await connection.open()
         course.connect = clock() - started
         if target.scheme == "https":

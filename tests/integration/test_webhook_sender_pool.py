@@ -17,6 +17,7 @@ from standart.webhooks import loops
 from standart.webhooks.pool import PoolLimits
 from standart.webhooks.sender import Attempt, Delivery, Sender
 from tests.integration.webhook_receivers import (
+    NAMES,
     OK,
     Handler,
     Receiver,
@@ -409,6 +410,34 @@ def test_cancelling_leaves_no_socket_open(run: Run, phase: str) -> None:
         if phase in ("look-up", "connect"):  # plain_port waits for its one connection
             with socket.create_connection(("127.0.0.1", port)) as last:
                 last.sendall(b"x")
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_cancelling_at_any_moment_leaves_no_socket_open(
+    run: Run, secure: bool, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    context = server_tls(authority.issue_cert("hooks.example.com")) if secure else None
+    with Receiver(answers(OK), context, keeps=True) as receiver:
+        url = f"{'https' if secure else 'http'}://hooks.example.com:{receiver.port}/"
+
+        async def stop_early(sender: Sender) -> None:
+            for rounds in range(40):
+                task = asyncio.create_task(sender.send(delivery(url)))
+                for _ in range(rounds):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+                sender._pool.close()
+                await until(lambda: not own_connections({receiver.port}))
+                assert not sender._open
+
+        sending(
+            stop_early,
+            NAMES,
+            resolve=lambda host: ["127.0.0.1", "127.0.0.1"],
+            tls=trusting,
+            run=run,
+        )
 
 
 def connecting(port: int) -> bool:
