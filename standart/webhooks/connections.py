@@ -185,7 +185,12 @@ class Connection(asyncio.Protocol):
 
     async def open(self) -> None:
         """Hand the socket to the event loop, which closes it if this is cancelled."""
-        await self._loop.create_connection(lambda: self, sock=self._sock)
+        try:
+            await self._loop.create_connection(lambda: self, sock=self._sock)
+        except BaseException:  # cancellation included
+            # uvloop closes it without telling the protocol that the connection is lost.
+            self._on_lost(self)
+            raise
 
     @property
     def may_rest(self) -> bool:

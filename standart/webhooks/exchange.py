@@ -27,7 +27,7 @@ _OWN = frozenset(
     | {"keep-alive", "proxy-connection", "upgrade"}
 )
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_UNSENDABLE = re.compile(r"[\x00\r\n]|[^\x00-\xff]")
+_UNSENDABLE = re.compile(r"[^\x01-\x09\x0b\x0c\x0e-\xff]")
 
 
 class BadHeader(ValueError):
@@ -77,18 +77,23 @@ def request_bytes(first: str, headers: Mapping[str, str], body: bytes) -> bytes:
     Raises BadHeader for a name that is no token, a value with CR, LF, NUL or characters beyond
     Latin-1 (RFC 9110 section 5.5), and for the headers that are the sender's own.
     """
-    head = first
-    given = []
-    for name, value in headers.items():
-        lower = _sendable(name)
-        if lower is None or _UNSENDABLE.search(value):
-            raise BadHeader(f"the header {name[:100]!a} cannot be sent")
-        given.append(lower)
-        head += f"{name}: {value}\r\n"
+    names = [_sendable(name) for name in headers]
+    if None in names or _UNSENDABLE.search("".join(headers.values())):
+        raise BadHeader(f"the header {_unsendable(headers)[:100]!a} cannot be sent")
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     for name, line in _DEFAULTS.items():
-        if name not in given:
-            head += line
-    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+        if name not in names:
+            lines += line
+    return f"{first}{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1") + body
+
+
+def _unsendable(headers: Mapping[str, str]) -> str:
+    """Return the first name whose header cannot be sent."""
+    return next(
+        name
+        for name, value in headers.items()
+        if _sendable(name) is None or _UNSENDABLE.search(value)
+    )
 
 
 @lru_cache(maxsize=256)

@@ -107,12 +107,13 @@ class _Course:
         first = None
         if self.answer.first_byte_at is not None and self.posted_at is not None:
             first = self.answer.first_byte_at - self.posted_at
-        return Timing(
-            dns_ms=_ms(self.dns),
-            connect_ms=_ms(self.connect),
-            tls_ms=_ms(self.tls),
-            first_byte_ms=_ms(first),
-        )
+        return _timing(_ms(self.dns), _ms(self.connect), _ms(self.tls), _ms(first))
+
+
+@lru_cache(maxsize=1024)
+def _timing(dns: int | None, connect: int | None, tls: int | None, first: int | None) -> Timing:
+    """Return a timing; those of kept connections are few, and so made once."""
+    return Timing(dns_ms=dns, connect_ms=connect, tls_ms=tls, first_byte_ms=first)
 
 
 class Sender:
