@@ -1,4 +1,4 @@
-"""One connection to a receiver: how it is opened, secured, used for a POST, and left.
+"""One connection to a receiver: how it is secured, used for a POST, and left.
 
 TLS is done here and not by the event loop, so that every byte on the wire is counted before it is
 looked at: handshakes, records and alerts without end are as bounded as headers without end.
@@ -10,26 +10,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections import deque
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from ipaddress import ip_address
-from itertools import zip_longest
+from collections.abc import Callable
 from typing import cast
 
 from standart.webhooks.exchange import Answer, Malformed, Meter
-
-STAGGER = 0.25
-"""Seconds after which the next address is tried beside the one before (RFC 8305 section 5)."""
-
-ADDRESSES = 8
-"""Addresses of one host that are tried at most."""
+from standart.webhooks.tls import Tls
 
 _SPARE = 16 * 1024  # bytes of TLS (session tickets) that a connection at rest may receive
-
-
-class NotConnected(Exception):
-    """No address accepted the connection; the cause is the system's error."""
 
 
 class NotSecured(Exception):
@@ -42,120 +29,6 @@ class Closed(Exception):
 
 class TooLarge(Exception):
     """The peer sent more than one attempt may receive."""
-
-
-async def dial(addresses: Sequence[str], port: int) -> socket.socket:
-    """Return a socket that is connected to the first of ``addresses`` that answers.
-
-    Takes addresses only: a name is a ValueError, and never a question to the system. They are
-    tried as RFC 8305 says: both families in turn, the next one STAGGER seconds after the one
-    before or as soon as that has failed, so that an address where nothing answers does not use up
-    the deadline. Raises NotConnected when all have failed.
-    """
-    waiting = deque(_in_turn(addresses)[:ADDRESSES])
-    if len(waiting) == 1:
-        try:
-            return await _connected(waiting[0], port)
-        except OSError as exc:
-            raise NotConnected from exc
-    return await _race(waiting, port)
-
-
-def _in_turn(addresses: Sequence[str]) -> list[str]:
-    """Order by turns of both families, beginning with the first's, each in the given order."""
-    versions = [ip_address(address).version for address in addresses]
-    pairs = list(zip(versions, addresses, strict=True))
-    first = [address for version, address in pairs if version == versions[0]]
-    other = [address for version, address in pairs if version != versions[0]]
-    return [each for pair in zip_longest(first, other) for each in pair if each is not None]
-
-
-async def _race(waiting: deque[str], port: int) -> socket.socket:
-    running: set[asyncio.Task[socket.socket]] = set()
-    error: BaseException | None = None
-    try:
-        while waiting or running:
-            if waiting:
-                running.add(asyncio.create_task(_connected(waiting.popleft(), port)))
-            done, running = await asyncio.wait(
-                running,
-                timeout=STAGGER if waiting else None,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            won = [task for task in done if task.exception() is None]
-            running.update(won[1:])
-            if won:
-                return won[0].result()
-            error = next((task.exception() for task in done), error)
-    finally:
-        for task in running:
-            task.add_done_callback(_close_late)
-            task.cancel()
-    raise NotConnected from error
-
-
-def _close_late(task: asyncio.Task[socket.socket]) -> None:
-    """Close what was connected when another address had won already."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().close()
-
-
-async def _connected(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET if ip_address(address).version == 4 else socket.AF_INET6
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:  # cancellation included: nobody else knows the socket
-        sock.close()
-        raise
-    return sock
-
-
-class Tls:
-    """The client's side of TLS over bytes in memory; ``host`` is the name or address to verify."""
-
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-        self.ready = False
-
-    def handshake(self, data: bytes = b"") -> None:
-        """Go on with the handshake; ``ready`` says whether it is over. Raises ssl.SSLError."""
-        self._incoming.write(data)
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._ssl.do_handshake()
-            self.ready = True
-
-    def decrypt(self, data: bytes) -> tuple[bytes, bool]:
-        """Return what the peer says, and whether it has said goodbye; raises ssl.SSLError."""
-        self._incoming.write(data)
-        plain = bytearray()
-        try:
-            while piece := self._ssl.read(65536):
-                plain += piece
-        except ssl.SSLWantReadError:
-            return bytes(plain), False
-        except ssl.SSLZeroReturnError:
-            pass
-        return bytes(plain), True
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Return ``data`` as records for the wire."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._ssl.write(rest) :]
-        return self._outgoing.read()
-
-    def outgoing(self) -> bytes:
-        """Return what TLS itself has to say: handshake, alerts, key updates."""
-        return self._outgoing.read()
-
-    def goodbye(self) -> bytes:
-        """Return the alert that ends the connection."""
-        with contextlib.suppress(ssl.SSLError):
-            self._ssl.unwrap()
-        return self._outgoing.read()
 
 
 class Connection(asyncio.Protocol):
@@ -364,15 +237,3 @@ class Connection(asyncio.Protocol):
             self.abort()
         else:
             self._settle(Closed())
-
-
-@lru_cache(maxsize=1)
-def verified_tls() -> ssl.SSLContext:
-    """Return the TLS settings: 1.2 or later, certificate and name verified, no renegotiation.
-
-    Trusts the system's authorities (``SSL_CERT_FILE`` of OpenSSL names others), read once.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context

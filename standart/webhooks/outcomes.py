@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from standart.errors import InvalidInput
-from standart.webhooks.connections import Closed, NotConnected, NotSecured, TooLarge
+from standart.webhooks.connections import Closed, NotSecured, TooLarge
+from standart.webhooks.dialing import NotConnected
 from standart.webhooks.exchange import BadHeader, Malformed
 from standart.webhooks.lookups import Blocked, Unresolved
 

@@ -17,7 +17,8 @@ from types import TracebackType
 
 from standart.webhooks import loops
 from standart.webhooks.addresses import Target, UrlRules, parse_url
-from standart.webhooks.connections import Closed, Connection, dial, verified_tls
+from standart.webhooks.connections import Closed, Connection
+from standart.webhooks.dialing import dial
 from standart.webhooks.exchange import Answer, Meter, request_bytes, request_line
 from standart.webhooks.lookups import Lookups, Resolve, approved_addresses, system_addresses
 from standart.webhooks.outcomes import (
@@ -28,6 +29,7 @@ from standart.webhooks.outcomes import (
     retry_after_seconds,
 )
 from standart.webhooks.pool import Place, Pool, PoolLimits
+from standart.webhooks.tls import verified_tls
 
 CONCURRENCY = 100
 """Deliveries that ``send_all`` has under way; a batch of at most this many ends by one deadline."""

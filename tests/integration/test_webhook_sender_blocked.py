@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from standart.webhooks import connections
+from standart.webhooks import dialing
 from standart.webhooks.addresses import UrlRules
-from standart.webhooks.connections import STAGGER, dial
+from standart.webhooks.dialing import STAGGER, dial
 from standart.webhooks.lookups import Lookups, is_own, system_addresses
 from standart.webhooks.sender import Attempt, Sender, send_all
 from tests.integration.webhook_receivers import (
@@ -349,7 +349,7 @@ def test_an_address_where_nothing_answers_does_not_use_up_the_deadline() -> None
 def test_a_refused_address_is_followed_by_the_next_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "STAGGER", 1000.0)
+    monkeypatch.setattr(dialing, "STAGGER", 1000.0)
     with Receiver(answers(OK)) as receiver:
         url = f"http://hooks.example.com:{receiver.port}/"
         addresses = ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
@@ -363,10 +363,10 @@ def test_a_refused_address_is_followed_by_the_next_at_once(
 
 
 def test_both_families_take_turns() -> None:
-    assert connections._in_turn(["::1", "::2", "::3", "10.0.0.1"]) == [
+    assert dialing._in_turn(["::1", "::2", "::3", "10.0.0.1"]) == [
         "::1",
         "10.0.0.1",
         "::2",
         "::3",
     ]
-    assert connections._in_turn(["10.0.0.1", "10.0.0.2", "::1"]) == ["10.0.0.1", "::1", "10.0.0.2"]
+    assert dialing._in_turn(["10.0.0.1", "10.0.0.2", "::1"]) == ["10.0.0.1", "::1", "10.0.0.2"]

@@ -14,6 +14,9 @@ import pytest
 import trustme
 
 from standart.webhooks import loops
+from standart.webhooks.connections import Connection
+from standart.webhooks.dialing import dial
+from standart.webhooks.exchange import Answer, Meter
 from standart.webhooks.pool import PoolLimits
 from standart.webhooks.sender import Attempt, Delivery, Sender
 from tests.integration.webhook_receivers import (
@@ -348,6 +351,30 @@ def test_an_answer_before_the_body_is_read_counts(run: Run, then: Handler) -> No
             attempt, resting = sending(work, run=run)
         assert (attempt.outcome, attempt.excerpt, attempt.error) == ("http_413", "no", "")
         assert resting == 0
+
+
+def test_what_lies_unread_when_writing_fails_is_still_heard() -> None:
+    """The race of the test before, without luck: the loop learns of the failure first."""
+
+    async def work() -> Answer:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            sock = await dial(["127.0.0.1"], listener.getsockname()[1])
+            lost: list[Connection] = []
+            connection = Connection(sock, id, lost.append)
+            await connection.open()
+            peer, _ = listener.accept()
+            with peer:
+                answer = Answer()
+                post = asyncio.create_task(connection.post(b"x", answer, Meter(1000)))
+                await asyncio.sleep(0)
+                peer.sendall(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n")
+                connection.connection_lost(BrokenPipeError())
+                await post
+                connection.abort()
+                await until(lambda: len(lost) == 2)
+        return answer
+
+    assert asyncio.run(work()).status == 413
 
 
 # Ends

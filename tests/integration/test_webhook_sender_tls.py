@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 import trustme
 
-from standart.webhooks.connections import verified_tls
+from standart.webhooks.tls import verified_tls
 from tests.integration.webhook_receivers import (
     NAMES,
     OK,
