@@ -1,4 +1,4 @@
-"""The event loop that the sender runs on best: uvloop, which takes a third off each attempt.
+"""The event loop that the sender runs on best: uvloop, which makes each attempt cheaper.
 
 The sender itself works on any event loop; see docs/adr/0006-webhook-http-client.md.
 """
