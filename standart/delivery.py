@@ -7,7 +7,6 @@ attempts of the former are still under way.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import mmap
@@ -24,7 +23,7 @@ from standart.extensions import engine, keyring, on_connection, settings
 from standart.observability import WEBHOOK_ATTEMPTS, WEBHOOK_LATENCY
 from standart.services import heartbeat_service, webhook_service
 from standart.services.webhook_service import AttemptResult, ClaimedDelivery
-from standart.webhooks import sender
+from standart.webhooks import loops, sender
 from standart.webhooks.addresses import UrlRules
 from standart.webhooks.window import LINGER_SECONDS, Claimed, Window
 
@@ -100,7 +99,7 @@ class Deliverer:
             )
             self._windows.add(window)
         try:
-            tried = asyncio.run(round_.run(window))
+            tried = loops.run(round_.run(window))
         finally:
             with self._lock:
                 self._windows.discard(window)

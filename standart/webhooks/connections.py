@@ -1,8 +1,7 @@
-"""What stands between a webhook and the network: name look-up, address check, metered sockets.
+"""One connection to a receiver: how it is secured, used for a POST, and left.
 
-An attempt resolves its host once, checks every answer, and hands aiohttp exactly those addresses;
-the socket factory refuses any other. So there is no moment between check and connect in which a
-name could come to mean something else (DNS rebinding).
+TLS is done here and not by the event loop, so that every byte on the wire is counted before it is
+looked at: handshakes, records and alerts without end are as bounded as headers without end.
 """
 
 from __future__ import annotations
@@ -11,267 +10,230 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Callable
+from typing import cast
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
+from standart.webhooks.exchange import Answer, Malformed, Meter
+from standart.webhooks.tls import Tls
 
-from standart.webhooks.addresses import LOCALHOST, Target, UrlRules, is_listed, may_connect
-
-Resolve = Callable[[str], Sequence[str]]
-"""A blocking look-up from a host name to its IP addresses as text; OSError when there is none."""
+_SPARE = 16 * 1024  # bytes of TLS (session tickets) that a connection at rest may receive
 
 
-class Blocked(Exception):
-    """The rules forbid this connection; the text says why."""
+class NotSecured(Exception):
+    """The TLS handshake failed; the cause is OpenSSL's error, or None when the peer left."""
 
 
-class Unresolved(Exception):
-    """The host name leads to no address; the text is the resolver's own."""
+class Closed(Exception):
+    """The connection ended before the answer did."""
 
 
-class TooLarge(OSError):
-    """The peer sent more than one attempt may read."""
+class TooLarge(Exception):
+    """The peer sent more than one attempt may receive."""
 
 
-def system_addresses(host: str) -> list[str]:
-    """Ask the system's resolver (hosts file, DNS) for all addresses of ``host``.
+class Connection(asyncio.Protocol):
+    """A TCP connection, with or without TLS, that carries one exchange at a time.
 
-    Raises OSError (socket.gaierror) when there is none.
-    """
-    answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in answers))
-
-
-class Lookups:
-    """Resolves each host once for a batch, without ever holding the event loop.
-
-    Each look-up has a daemon thread of its own: a resolver cannot be interrupted, and neither a
-    pool that is full of stuck ones nor the end of the loop may wait for it.
+    Between exchanges nothing may come in: a peer that speaks without being asked is left, since
+    its bytes would be taken for the answer to the next request.
     """
 
-    def __init__(self, resolve: Resolve) -> None:
-        self._resolve = resolve
-        self._asked: dict[str, asyncio.Future[list[str]]] = {}
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_made: Callable[[Connection], object],
+        on_lost: Callable[[Connection], object],
+    ) -> None:
+        self._sock = sock
+        self._on_made, self._on_lost = on_made, on_lost
+        self._loop = asyncio.get_running_loop()
+        self.opened_at = self._loop.time()
+        self._transport: asyncio.Transport | None = None
+        self._tls: Tls | None = None
+        self._meter = Meter(0)
+        self._answer: Answer | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Exception | None = None
+        self._spare = _SPARE
 
-    async def addresses(self, host: str) -> list[str]:
-        """Return the addresses of ``host`` as text; raises Unresolved."""
-        if host not in self._asked:
-            self._asked[host] = self._ask(host)
+    async def open(self) -> None:
+        """Hand the socket to the event loop, which closes it if this is cancelled."""
         try:
-            # Shielded, since one attempt's deadline must not end the look-up for the others.
-            return await asyncio.shield(self._asked[host])
-        except (OSError, UnicodeError) as exc:
-            raise Unresolved(getattr(exc, "strerror", None) or str(exc)) from exc
+            await self._loop.create_connection(lambda: self, sock=self._sock)
+        except BaseException:  # cancellation included
+            # uvloop closes it without telling the protocol that the connection is lost.
+            self._on_lost(self)
+            raise
 
-    def _ask(self, host: str) -> asyncio.Future[list[str]]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[list[str]] = loop.create_future()
-        # An error that comes after everyone's deadline is nobody's, and no reason for a log line.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    @property
+    def may_rest(self) -> bool:
+        """Whether the connection stands and nothing is left to be written."""
+        transport = self._transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() == 0
+        )
 
-        def settle(answer: list[str], error: Exception | None) -> None:
-            if error is None:
-                future.set_result(answer)
-            else:
-                future.set_exception(error)
-
-        def look_up() -> None:
-            answer: list[str] = []
-            error: Exception | None = None
-            try:
-                answer = list(self._resolve(host))
-            except Exception as exc:
-                # Whatever it is belongs to those who wait; a thread has nobody to raise it to.
-                error = exc
-            # The loop is closed when the batch has ended without waiting for this answer.
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, answer, error)
-
-        threading.Thread(target=look_up, name="webhook-lookup", daemon=True).start()
-        return future
-
-
-async def approved_addresses(target: Target, rules: UrlRules, lookups: Lookups) -> list[str]:
-    """Return the addresses that ``target`` may be connected at.
-
-    One forbidden answer among several forbids all: a host that mixes them is not to be trusted.
-    Raises Blocked or Unresolved.
-    """
-    if target.address is not None:
-        addresses = [str(target.address)]
-    elif target.host == "localhost":
-        # RFC 6761 section 6.3: never a question for the resolver.
-        addresses = [str(loopback) for loopback in LOCALHOST if is_listed(loopback, rules)]
-    else:
-        addresses = await lookups.addresses(target.host)
-    if not addresses:
-        raise Unresolved("the host has no address")
-    for address in addresses:
-        if not may_connect(address, target, rules):
-            raise Blocked(f"the address {address} is not allowed")
-    for address in addresses:
-        if not is_listed(address, rules) and is_own(address):
-            raise Blocked(f"the address {address} is this machine's own")
-    return addresses
-
-
-def is_own(address: str) -> bool:
-    """Say whether the address belongs to this machine: the kernel would then talk to itself.
-
-    Connecting a datagram socket only asks the routing table; nothing is sent. Addresses that a
-    gateway translates to this machine cannot be seen from here.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))
-            return bool(probe.getsockname()[0] == address)
-    except OSError:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the connection stands and nothing has come in, seen by the event loop or not."""
+        if self._transport is None or self._transport.is_closing():
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
         return False
 
-
-class Meter:
-    """Counts the bytes that one attempt reads, on all of its sockets; ``limit`` is in bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self.left = limit
-        self.exceeded = False
-
-    def room(self, wanted: int) -> int:
-        """Return how many bytes to ask for: at the limit one more, which tells it from the end."""
-        return min(wanted, max(self.left, 1))
-
-    def count(self, received: int) -> None:
-        """Take note of received bytes; raises TooLarge above the limit.
-
-        Bytes within the limit are never thrown away with those above it, so what a peer said
-        before it said too much is still heard.
-        """
-        self.left -= received
-        if self.left < 0:
-            self.exceeded = True
-            raise TooLarge("the answer is too large")
-
-
-class MeteredSocket(socket.socket):
-    """A TCP socket that reads no more than its meter allows.
-
-    The parser above has limits for single lines only. Counting on the wire bounds all that a peer
-    can invent: headers without end, interim answers, chunk extensions, TLS records.
-    """
-
-    def __init__(self, family: int, kind: int, proto: int, meter: Meter) -> None:
-        super().__init__(family, kind, proto)
+    async def secure(self, context: ssl.SSLContext, host: str, meter: Meter) -> None:
+        """Do the TLS handshake, with SNI and verified for ``host``; raises NotSecured, TooLarge."""
+        self._tls = Tls(context, host)
         self._meter = meter
+        waiter = self._begin()
+        self._shake(b"")
+        await self._end(waiter)
 
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Receive within the limit; raises TooLarge beyond it."""
-        data = super().recv(self._meter.room(bufsize), flags)
-        self._meter.count(len(data))
-        return data
+    async def post(self, request: bytes, answer: Answer, meter: Meter) -> None:
+        """Send the request and fill ``answer`` until it is complete.
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0, /) -> int:
-        """Receive within the limit; raises TooLarge beyond it."""
-        wanted = nbytes or len(buffer)
-        received = super().recv_into(buffer, self._meter.room(wanted), flags)
-        self._meter.count(received)
-        return received
+        Raises Closed, Malformed, TooLarge or ssl.SSLError, after which the connection is closed.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise Closed
+        self._answer, self._meter = answer, meter
+        waiter = self._begin()
+        self._transport.write(self._tls.encrypt(request) if self._tls else request)
+        await self._end(waiter)
 
+    def abort(self) -> None:
+        """Close now. Says goodbye under TLS, and does not wait for the peer's."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._tls is not None and self._tls.ready:
+            transport.write(self._tls.goodbye())
+        transport.abort()
 
-class _Pinned(AbstractResolver):
-    """Answers with the checked addresses, whatever is asked."""
+    # One wait at a time, for the handshake or for the answer.
 
-    def __init__(self, addresses: Sequence[str]) -> None:
-        self._addresses = addresses
+    def _begin(self) -> asyncio.Future[None]:
+        self._failure = None
+        self._waiter = self._loop.create_future()
+        return self._waiter
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=0,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for address in self._addresses
-        ]
+    async def _end(self, waiter: asyncio.Future[None]) -> None:
+        try:
+            await waiter
+        finally:
+            self._waiter = self._answer = None
+        # Kept aside until here, so that an error nobody waits for any more is not logged.
+        if self._failure is not None:
+            raise self._failure
 
-    async def close(self) -> None:
-        """Nothing is held."""
+    def _settle(self, failure: Exception | None = None) -> None:
+        """End the wait; from now on the connection is at rest, or closed."""
+        waiter, self._waiter, self._answer = self._waiter, None, None
+        if failure is not None:
+            self._failure = failure
+            self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
+    # What the event loop calls.
 
-class _Protocol(ResponseHandler):
-    """aiohttp's protocol, with three habits of its own."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        # A cast, since the transports of other event loops are no subclasses.
+        self._transport = cast("asyncio.Transport", transport)
+        self._on_made(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a head apart from what follows it in the same segment.
+        """Count, decrypt and parse."""
+        if self._waiter is None:
+            self._overhear(data)
+            return
+        data = self._meter.admit(data)
+        if self._tls is not None and not self._tls.ready:
+            self._shake(data)
+        else:
+            self._hear(data)
+        if self._meter.exceeded and self._waiter is not None:
+            self._settle(TooLarge())
 
-        The parser forgets a good head when nonsense follows it in the same call (a body after a
-        204, for instance), and a status must not depend on how the network cuts the stream.
+    def eof_received(self) -> None:
+        """See that the peer sends no more; the transport closes itself then."""
+        self._over()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Read what came before the end, and tell those who wait.
+
+        A receiver may answer and close before it has read all. Writing the rest to it fails then,
+        while its answer lies in the socket, unread.
         """
-        head, blank, rest = data.partition(b"\r\n\r\n")
-        self._parse(head + blank)
-        if rest:
-            self._parse(rest)
+        if exc is not None:
+            with contextlib.suppress(OSError):
+                while self._waiter is not None and (data := self._sock.recv(65536)):
+                    self.data_received(data)
+        self._over()
+        self._on_lost(self)
 
-    def _parse(self, data: bytes) -> None:
-        """Parse, and end a body that turns out malformed: its reader would wait for ever."""
-        super().data_received(data)
-        body = self._payload
-        if self.exception() is not None and body is not None and not body.is_eof():
-            body.set_exception(aiohttp.ClientPayloadError("the body is malformed"))
+    def _shake(self, data: bytes) -> None:
+        assert self._tls is not None
+        failure = None
+        try:
+            self._tls.handshake(data)
+        except ssl.SSLError as exc:
+            failure = NotSecured()
+            failure.__cause__ = exc
+        self._say(self._tls.outgoing())
+        if failure is not None or self._tls.ready:
+            self._settle(failure)
 
-    def close(self) -> None:
-        """Say goodbye under TLS, and do not wait for the peer's: the loop may end right now."""
-        transport = self.transport
-        super().close()
-        if transport is not None:
-            transport.abort()
+    def _hear(self, data: bytes) -> None:
+        assert self._answer is not None
+        over = False
+        try:
+            if self._tls is not None:
+                data, over = self._tls.decrypt(data)
+                self._say(self._tls.outgoing())
+            if data:
+                if self._answer.first_byte_at is None:
+                    self._answer.first_byte_at = self._loop.time()
+                self._answer.feed(data)
+        except (Malformed, ssl.SSLError) as exc:
+            self._settle(exc)
+            return
+        if self._answer.complete:
+            self._settle()
+        if over:
+            self._over()
 
+    def _overhear(self, data: bytes) -> None:
+        """Leave a peer that speaks without being asked; TLS may, for a while (session tickets)."""
+        self._spare -= len(data)
+        if self._tls is not None and self._tls.ready and self._spare >= 0:
+            with contextlib.suppress(ssl.SSLError):
+                plain, over = self._tls.decrypt(data)
+                if not plain and not over:
+                    self._say(self._tls.outgoing())
+                    return
+        self.abort()
 
-def _protocol(loop: asyncio.AbstractEventLoop) -> ResponseHandler:
-    return _Protocol(loop=loop)
+    def _say(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
-
-class CheckedConnector(aiohttp.TCPConnector):
-    """Connects one attempt to ``addresses`` only, and reads what ``meter`` allows.
-
-    The connection is closed afterwards: all deliveries of a batch are under way at once, so there
-    is none to reuse it, and a kept one may be closed by the peer just when it is used again.
-    """
-
-    def __init__(self, addresses: Sequence[str], meter: Meter, tls: ssl.SSLContext) -> None:
-        def open_socket(info: tuple[Any, ...]) -> socket.socket:
-            family, kind, proto, _, sockaddr = info
-            if sockaddr[0] not in addresses:
-                raise Blocked(f"the address {sockaddr[0]} was not checked")
-            return MeteredSocket(family, kind, proto, meter)
-
-        super().__init__(
-            resolver=_Pinned(addresses),
-            use_dns_cache=False,
-            socket_factory=open_socket,
-            ssl=tls,
-            force_close=True,
-        )
-        self._factory = partial(_protocol, loop=self._loop)
-
-
-@lru_cache(maxsize=1)
-def verified_tls() -> ssl.SSLContext:
-    """Return the TLS settings: 1.2 or later, certificate and name verified, no renegotiation.
-
-    Trusts the system's authorities (``SSL_CERT_FILE`` of OpenSSL names others), read once.
-    """
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    return context
+    def _over(self) -> None:
+        """See the end of what the peer sends."""
+        if self._waiter is None:
+            self.abort()
+        elif self._answer is None:
+            self._settle(NotSecured())
+        elif self._answer.end():
+            self._settle()
+            self.abort()
+        else:
+            self._settle(Closed())

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-import aiohttp
-
 from standart.errors import InvalidInput
-from standart.webhooks.connections import Blocked, Meter, Unresolved
+from standart.webhooks.connections import Closed, NotSecured, TooLarge
+from standart.webhooks.dialing import NotConnected
+from standart.webhooks.exchange import BadHeader, Malformed
+from standart.webhooks.lookups import Blocked, Unresolved
 
 RETRY_AFTER_LIMIT = 24 * 60 * 60
 """Seconds: the longest pause that a receiver may ask for."""
+
+HEADERS_LIMIT = 4 * 1024
+"""Bytes of names and values of the answer's headers that are kept, in UTF-8."""
 
 _ERROR_LENGTH = 300
 _SECONDS = re.compile(r"[0-9]+", re.ASCII)
@@ -25,18 +30,18 @@ def outcome_of(status: int) -> str:
     return "delivered" if 200 <= status <= 299 else f"http_{status}"
 
 
-def failure_of(exc: Exception, meter: Meter, deadline: float) -> tuple[str, str]:
+def failure_of(exc: Exception, deadline: float) -> tuple[str, str]:
     """Return outcome and explanation of an attempt that ended in ``exc``.
 
     ``deadline`` is in seconds. The explanation never quotes the URL, which may hold a token.
     """
-    outcome, text = _failure(exc, meter, deadline)
+    outcome, text = _failure(exc, deadline)
     return outcome, clean_text(text.encode("utf-8", "replace"))[:_ERROR_LENGTH]
 
 
-def _failure(exc: Exception, meter: Meter, deadline: float) -> tuple[str, str]:
+def _failure(exc: Exception, deadline: float) -> tuple[str, str]:
     match exc:
-        case _ if meter.exceeded:
+        case TooLarge():
             return "too_large", "the answer is larger than 64 KiB"
         case TimeoutError():
             return "timeout", f"the attempt was not over within {deadline:g} s"
@@ -46,33 +51,37 @@ def _failure(exc: Exception, meter: Meter, deadline: float) -> tuple[str, str]:
             return "blocked", f"the URL {exc.errors[0].message}"
         case Unresolved():
             return "dns", f"the host does not resolve: {exc}"
-        case aiohttp.ClientConnectorCertificateError():
-            return "tls", f"the certificate is not accepted: {_verdict(exc.certificate_error)}"
-        case aiohttp.ClientConnectorError():
-            return _connect_failure(exc)
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
+        case NotConnected():
+            return "refused", f"the connection failed: {_reason(exc.__cause__)}"
+        case NotSecured():
+            return "tls", _handshake_failure(exc.__cause__)
+        case ssl.SSLError():
+            return "tls", f"the TLS connection broke: {exc.strerror or exc}"
+        case Closed():
             return "protocol", "the connection was closed before the answer was complete"
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
+        case Malformed():
             return "protocol", "the answer is not valid HTTP"
+        case BadHeader():
+            return "protocol", str(exc)
         case _:
             return "protocol", f"the request failed ({type(exc).__name__})"
 
 
-def _verdict(error: Exception) -> str:
-    """Return what OpenSSL says about the certificate, without its place in the source."""
-    return error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else str(error)
+def _reason(error: BaseException | None) -> str:
+    """Return the system's words; asyncio replaces them by its own, which name only the address."""
+    errno = getattr(error, "errno", None)
+    return os.strerror(errno) if errno else str(error)
 
 
-def _connect_failure(exc: aiohttp.ClientConnectorError) -> tuple[str, str]:
-    error = exc.os_error
-    if isinstance(exc, aiohttp.ClientSSLError):
-        return "tls", f"the TLS handshake failed: {error.strerror or error}"
-    if isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError):
-        # The TCP connection stood; what broke it off before any request was the TLS handshake.
-        return "tls", "the connection was closed during the TLS handshake"
-    # asyncio replaces the system's words by its own, which name only the address.
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return "refused", f"the connection failed: {reason}"
+def _handshake_failure(error: BaseException | None) -> str:
+    """Return what OpenSSL says, without its place in the source."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"the TLS handshake failed: {error.strerror or error}"
+        case _:
+            return "the connection was closed during the TLS handshake"
 
 
 def retry_after_seconds(status: int, value: str | None, now: datetime) -> int | None:
@@ -99,3 +108,21 @@ def retry_after_seconds(status: int, value: str | None, now: datetime) -> int | 
 def clean_text(data: bytes) -> str:
     """Decode as UTF-8 with replacements, and replace NUL, which PostgreSQL does not store."""
     return data.decode("utf-8", "replace").replace("\x00", "\ufffd")
+
+
+def kept_headers(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return header fields by lower-case name, cleaned, those of one name joined by ", ".
+
+    That joining keeps the meaning says RFC 9110 section 5.3, of all but ``set-cookie``. Fields
+    that would make it more than HEADERS_LIMIT are left out.
+    """
+    kept: dict[str, str] = {}
+    room = HEADERS_LIMIT
+    for raw_name, raw_value in fields:
+        name, value = clean_text(raw_name).lower(), clean_text(raw_value)
+        known = kept.get(name)
+        cost = len(value.encode()) + (len(name.encode()) if known is None else 2)
+        if cost <= room:
+            room -= cost
+            kept[name] = value if known is None else f"{known}, {value}"
+    return kept

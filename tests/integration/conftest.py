@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 from sqlalchemy import Connection, Engine, create_engine, text
 
@@ -126,3 +128,17 @@ def roles(engine: Engine, owner: Engine, superuser: Engine) -> dict[str, Engine]
 @pytest.fixture
 def mail(engine: Engine, keyring: Keyring) -> Mail:
     return Mail(engine, keyring)
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Who signs the certificates of the webhooks' receivers."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """Our own settings, with that authority in the place of the system's."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
