@@ -61,6 +61,7 @@ OBJECTS: Final = {
     "note": lazy_gettext("Note"),
     "event": lazy_gettext("Event"),
     "webhook_endpoint": lazy_gettext("Webhook endpoint"),
+    "encryption_key": lazy_gettext("Encryption key"),
 }
 ACCOUNTS: Final = {
     "available": lazy_gettext("Available to the merchant"),
@@ -102,6 +103,8 @@ ACTIONS: Final = {
     "late_payment.approved": lazy_gettext("Late payment approved by one of two"),
     "payout.approved_by_one": lazy_gettext("Payout approved by one of two"),
     "payout.destination_read": lazy_gettext("Payout destination shown"),
+    "payout.destination_resealed": lazy_gettext("Payout destination sealed with a new key"),
+    "encryption_key.rotated": lazy_gettext("Encryption key changed"),
     "adjustment.created": lazy_gettext("Adjustment waits for a second admin"),
     "adjustment.posted": lazy_gettext("Adjustment posted"),
     "adjustment.canceled": lazy_gettext("Adjustment canceled"),
