@@ -20,7 +20,7 @@ LANES: Final = (NORMAL, SLOW)
 
 MOST_OF_AN_ENDPOINT: Final = 10_000
 MOST: Final = 100_000
-"""Up to how many deliveries are counted, of one endpoint and in all."""
+"""Up to how many deliveries are counted, of one endpoint and of all in its lane."""
 
 MOST_ENDPOINTS: Final = 10_000
 
@@ -50,20 +50,22 @@ _DUE = text(
         WHERE k.next_attempt_at <= {_NOW}
     ),
     due AS (
-        SELECT x.lane, count(*) AS due FROM (
-            SELECT r.lane FROM reached r CROSS JOIN LATERAL (
-                SELECT FROM deliveries d
-                WHERE d.user_id = r.user_id AND d.endpoint_id = r.endpoint_id
-                  AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
-                LIMIT :most_of_an_endpoint
-            ) AS one
-            LIMIT :most
+        SELECT n.lane, x.due FROM unnest(CAST(:lanes AS text[])) AS n (lane)
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS due FROM (
+                SELECT FROM reached r CROSS JOIN LATERAL (
+                    SELECT FROM deliveries d
+                    WHERE d.user_id = r.user_id AND d.endpoint_id = r.endpoint_id
+                      AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
+                    LIMIT :most_of_an_endpoint
+                ) AS one
+                WHERE r.lane = n.lane
+                LIMIT :most
+            ) AS counted
         ) AS x
-        GROUP BY x.lane
     )
-    SELECT lane, coalesce(d.due, 0) AS due,
-        extract(epoch FROM {_NOW} - min(r.next_attempt_at)) AS oldest
-    FROM reached r LEFT JOIN due d USING (lane) GROUP BY lane, d.due
+    SELECT lane, d.due, extract(epoch FROM {_NOW} - min(r.next_attempt_at)) AS oldest
+    FROM reached r JOIN due d USING (lane) GROUP BY lane, d.due
     """
 )
 
@@ -117,7 +119,11 @@ def read(connection: Connection) -> Backlog:
     What waits for a lease to end is under way, whether or not its worker still lives.
     """
     bounds = {"patience": PATIENCE, "most": MOST}
-    walk = {"most_of_an_endpoint": MOST_OF_AN_ENDPOINT, "most_endpoints": MOST_ENDPOINTS}
+    walk = {
+        "lanes": list(LANES),
+        "most_of_an_endpoint": MOST_OF_AN_ENDPOINT,
+        "most_endpoints": MOST_ENDPOINTS,
+    }
     backlog = Backlog(
         dead=int(connection.execute(_DEAD, {"most": MOST}).scalar_one()),
         failing=int(connection.execute(_FAILING, {"patience": PATIENCE}).scalar_one()),
