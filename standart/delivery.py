@@ -18,10 +18,11 @@ from typing import Final, TypeVar, cast
 
 from flask import Flask, current_app
 
-from standart.db import autocommit, is_transient
+from standart.db import autocommit
 from standart.extensions import engine, keyring, on_connection, settings
 from standart.observability import WEBHOOK_ATTEMPTS, WEBHOOK_LATENCY
 from standart.services import heartbeat_service, webhook_service
+from standart.services.backlog_service import LANES, SLOW
 from standart.services.webhook_service import AttemptResult, ClaimedDelivery
 from standart.webhooks import loops, sender
 from standart.webhooks.addresses import UrlRules
@@ -200,29 +201,22 @@ class _Round:
 
 
 def _record(results: Sequence[Pair]) -> None:
-    """Write down ``results`` together, or one by one where one of them cannot be written."""
-    try:
-        _write(results)
-    except Exception as error:
-        if is_transient(error):
-            raise
-        if len(results) > 1:
-            for each in results:
-                _record([each])
-        else:
-            # Trying that again would only hold up what came in after it.
-            log.exception("an attempt of delivery %s cannot be recorded", results[0][0].id)
+    # A receiver that fails must not spoil the figures of those that work.
+    for lane in LANES:
+        of_lane = [pair for pair in results if pair[0].receiver.slow == (lane == SLOW)]
+        if of_lane:
+            _record_lane(lane, of_lane)
 
 
-def _write(results: Sequence[Pair]) -> None:
+def _record_lane(lane: str, results: Sequence[Pair]) -> None:
     schedule = settings().webhook_retry_schedule
     latencies = on_connection(
         lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)
     )
     for _, result in results:
-        WEBHOOK_ATTEMPTS.labels(result.outcome).inc()
+        WEBHOOK_ATTEMPTS.labels(result.outcome, lane).inc()
     for seconds in latencies:
-        WEBHOOK_LATENCY.observe(seconds)
+        WEBHOOK_LATENCY.labels(lane).observe(seconds)
 
 
 def _unsigned(delivery: ClaimedDelivery, problem: str) -> AttemptResult:

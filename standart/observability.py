@@ -190,29 +190,41 @@ HTTP_SECONDS = Histogram(
 )
 WEBHOOK_ATTEMPTS = Counter(
     "standart_webhook_attempts",
-    "Tries to deliver a webhook, by outcome.",
-    ("outcome",),
+    "Tries to deliver a webhook, by outcome and lane: normal, or slow while only probed.",
+    ("outcome", "lane"),
     registry=REGISTRY,
 )
 WEBHOOK_LATENCY = Histogram(
     "standart_webhook_latency_seconds",
-    "Seconds from the commit of an event to the receiver's 2xx at the first attempt.",
+    "Seconds from the commit of an event to the receiver's 2xx at the first attempt, by lane.",
+    ("lane",),
     registry=REGISTRY,
     buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 15, 60),
 )
 
 
+Reading = Mapping[str, float | Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """What a gauge means, and what tells its values apart if it has several."""
+
+    help: str
+    label: str = ""
+
+
 class GaugeReader(Collector):
     """Gauges that are read from elsewhere at each scrape, such as lags in the database."""
 
-    def __init__(self, help_texts: Mapping[str, str], read: Callable[[], Mapping[str, float]]):
-        """``help_texts``: name of the gauge → its meaning; ``read`` returns values by name."""
-        self._help_texts = help_texts
+    def __init__(self, gauges: Mapping[str, Gauge], read: Callable[[], Reading]):
+        """``read`` returns by the gauges' names a value each, or values by their label."""
+        self._gauges = gauges
         self._read = read
 
     def describe(self) -> Iterable[Metric]:
         """Return the gauges without values, so that registering reads nothing."""
-        return [GaugeMetricFamily(name, text) for name, text in self._help_texts.items()]
+        return [self._family(name) for name in self._gauges]
 
     def collect(self) -> Iterable[Metric]:
         """Return the gauges; none where reading fails, as the other metrics still count."""
@@ -221,9 +233,20 @@ class GaugeReader(Collector):
         except Exception:
             logging.getLogger(__name__).exception("reading gauges failed")
             return []
-        return [
-            GaugeMetricFamily(name, self._help_texts[name], value) for name, value in values.items()
-        ]
+        return [self._filled(name, value) for name, value in values.items()]
+
+    def _family(self, name: str) -> GaugeMetricFamily:
+        gauge = self._gauges[name]
+        return GaugeMetricFamily(name, gauge.help, labels=[gauge.label] if gauge.label else None)
+
+    def _filled(self, name: str, value: float | Mapping[str, float]) -> GaugeMetricFamily:
+        family = self._family(name)
+        if isinstance(value, Mapping):
+            for label, one in value.items():
+                family.add_metric([label], one)
+        else:
+            family.add_metric([], value)
+        return family
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +268,16 @@ class MetricsServer:
         self.thread.join()
 
 
-def start_metrics_server(port: int, collectors: Iterable[Collector] = ()) -> MetricsServer:
+def start_metrics_server(
+    port: int,
+    collectors: Iterable[Collector] = (),
+    *,
+    variable: str = "STANDART_METRICS_PORT",
+) -> MetricsServer:
     """Serve the metrics of all processes on ``127.0.0.1:port`` (0: any free port).
 
     Raises:
-        ConfigurationError: the port cannot be had.
+        ConfigurationError: the port cannot be had; it names ``variable``.
     """
     registry = CollectorRegistry()
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
@@ -262,7 +290,7 @@ def start_metrics_server(port: int, collectors: Iterable[Collector] = ()) -> Met
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:
         raise ConfigurationError(
-            "STANDART_METRICS_PORT",
+            variable,
             f"port {port} cannot be had ({error.strerror})",
             "Choose a free one, or 0 for none",
         ) from None

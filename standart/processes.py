@@ -10,9 +10,9 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -78,28 +78,40 @@ def serve(host: str, port: int, workers: int) -> None:
     type=click.IntRange(1, 64),
     help="Tasks that run at the same time.",
 )
-def worker(with_beat: bool, concurrency: int) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="Loopback port of this worker's metrics, 0 for none; by default the setting's.",
+)
+def worker(with_beat: bool, concurrency: int, metrics_port: int | None) -> None:
     """Run background tasks: expiry, webhooks, folding, purging."""
     with _one_line_errors():
-        queue = _queue()
-        running = queue.Worker(
-            pool="threads",
-            concurrency=concurrency,
-            quiet=True,
-            without_gossip=True,
-            without_mingle=True,
-        )
-        if with_beat:
-            threading.Thread(target=_embedded_beat, args=(queue,), name="beat", daemon=True).start()
-        running.start()
-        sys.exit(running.exitcode)
+        settings = _settings()
+        port = settings.worker_metrics_port if metrics_port is None else metrics_port or None
+        with _worker_metrics(port, settings):
+            _run_worker(settings, with_beat=with_beat, concurrency=concurrency)
+
+
+def _run_worker(settings: Settings, *, with_beat: bool, concurrency: int) -> NoReturn:
+    queue = _queue(settings)
+    running = queue.Worker(
+        pool="threads",
+        concurrency=concurrency,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+    )
+    if with_beat:
+        threading.Thread(target=_embedded_beat, args=(queue,), name="beat", daemon=True).start()
+    running.start()
+    sys.exit(running.exitcode)
 
 
 @click.command
 def beat() -> None:
     """Send the timetable's tasks to the workers; two of it are harmless."""
     with _one_line_errors():
-        service = _beat(_queue())
+        service = _beat(_queue(_settings()))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _leave)
         service.start()
@@ -154,48 +166,51 @@ def _add_trusted_host(host: str, settings: Settings) -> None:
 def _metrics(port: int, settings: Settings) -> Iterator[None]:
     """Serve the metrics of all processes of this server while the block runs."""
     with tempfile.TemporaryDirectory(prefix="standart-metrics-") as folder:
-        # Read by the library when it is loaded, so nothing may load it before this line.
+        # Read by the library when it is loaded, so nothing may load it before this line. Under
+        # `standart up` all of the tree count in one folder, and this port shows them all.
         os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", folder)
         from standart.observability import start_metrics_server
 
-        server = start_metrics_server(port, [_lags(settings)])
+        server = start_metrics_server(port, [_gauges(settings)])
         try:
             yield
         finally:
             server.close()
 
 
-def _lags(settings: Settings) -> Any:
+@contextmanager
+def _worker_metrics(port: int | None, settings: Settings) -> Iterator[None]:
+    """Serve the metrics of this worker while the block runs, if there is a port for them."""
+    if port is None:
+        yield
+        return
+    from standart.observability import start_metrics_server
+
+    server = start_metrics_server(
+        port, [_gauges(settings)], variable="STANDART_WORKER_METRICS_PORT"
+    )
+    try:
+        yield
+    finally:
+        server.close()
+
+
+def _gauges(settings: Settings) -> Any:
     """Return the gauges that tell whether the background parts keep up."""
     from standart.db import autocommit, make_engine
     from standart.observability import GaugeReader
-    from standart.services import heartbeat_service, webhook_service
+    from standart.services.gauges import GAUGES, read
 
     engine = make_engine(settings.database_url, pool_size=1)
 
-    def read() -> Mapping[str, float]:
+    def read_all() -> Any:
         with autocommit(engine) as connection:
-            ages = heartbeat_service.ages(connection)
-            return {
-                "standart_webhook_lag_seconds": webhook_service.oldest_due_seconds(connection),
-                **{
-                    f"standart_{name}_age_seconds": age
-                    for name, age in ages.items()
-                    if name in ("sweep", "delivery")
-                },
-            }
+            return read(connection, settings.webhook_retention_days)
 
-    return GaugeReader(
-        {
-            "standart_webhook_lag_seconds": "Age of the oldest webhook that is due and not sent.",
-            "standart_sweep_age_seconds": "Seconds since the last expiry sweep.",
-            "standart_delivery_age_seconds": "Seconds since the last webhook sweep.",
-        },
-        read,
-    )
+    return GaugeReader(GAUGES, read_all)
 
 
-def _queue() -> celery.Celery:
+def _queue(settings: Settings) -> celery.Celery:
     """Return the Celery app with our logging instead of its own."""
     from celery import signals
 
@@ -205,7 +220,7 @@ def _queue() -> celery.Celery:
     signals.worker_ready.connect(_stop_in_our_words)
     # Its tasks are JSON and ours: being root is no danger to them.
     warnings.filterwarnings("ignore", message="(?s).*superuser privileges")
-    queue: celery.Celery = tasks.worker_app(_settings()).extensions["celery"]
+    queue: celery.Celery = tasks.worker_app(settings).extensions["celery"]
     return queue
 
 

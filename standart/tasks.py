@@ -143,6 +143,7 @@ def purge() -> int:
             connection, days=days, go_on=lambda: not _stopping.is_set()
         )
     )
+    on_connection(lambda connection: heartbeat_service.beat(connection, "purge"))
     if events:
         log.info("purged %d events older than %d days", events, days)
     return answers + logins + events

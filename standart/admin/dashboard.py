@@ -22,7 +22,6 @@ REFRESH_SECONDS: Final = (0, 10, 15, 30, 60)
 # A part that was not seen for so many of its periods is called late.
 _PATIENCE: Final = 6
 _DELIVERY_PERIOD: Final = 5
-_LATE_DELIVERY_SECONDS: Final = 60
 
 
 class Dashboard(PanelView):
@@ -76,6 +75,6 @@ def _health(connection: Connection) -> list[dict[str, Any]]:
         state = "never" if age is None else "late" if late else "ok"
         strip.append({"name": name, "state": state, "seconds": age})
     waiting = webhook_service.oldest_due_seconds(connection)
-    state = "ok" if waiting <= _LATE_DELIVERY_SECONDS else "late"
+    state = "ok" if waiting <= webhook_service.LATE_SECONDS else "late"
     strip.append({"name": "webhooks", "state": state, "seconds": waiting})
     return strip

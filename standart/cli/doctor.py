@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,14 +18,21 @@ from standart.db import autocommit, make_engine
 from standart.embedded.preparation import unreachable
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError
-from standart.services import heartbeat_service, webhook_service
+from standart.models import DisabledReason
+from standart.services import (
+    backlog_service,
+    heartbeat_service,
+    retention_service,
+    sealing_service,
+    webhook_service,
+)
 
 # Seconds; a clock that is further off shows wrong times, though the database's clock decides.
 CLOCK_TOLERANCE = 2.0
 
 # A sweep may be late by some periods before somebody should look, seconds.
 SWEEP_GRACE = 30.0
-WEBHOOK_GRACE = 120.0
+RETENTION_GRACE = 86_400.0
 BROKER_SECONDS = 2
 
 
@@ -105,6 +112,10 @@ def _database(engine: Engine, settings: Settings) -> Iterator[Result]:
             if not schema.remedy:
                 yield _sweep(connection, settings)
                 yield _webhooks(connection)
+                yield _endpoints(connection)
+                yield _replays(connection)
+                yield _retention(connection, settings)
+                yield _keys(connection, settings)
     except ConfigurationError as error:
         yield Result("database", error.problem, error.remedy)
     except DBAPIError as error:
@@ -160,6 +171,61 @@ def _sweep(connection: Connection, settings: Settings) -> Result:
 
 def _webhooks(connection: Connection) -> Result:
     lag = webhook_service.oldest_due_seconds(connection)
-    if lag > WEBHOOK_GRACE:
-        return Result("webhooks", f"the oldest is due for {lag:.0f} s", "Start more workers")
-    return Result("webhooks", f"the oldest is due for {lag:.0f} s")
+    detail = f"the oldest that waits for us is due for {lag:.0f} s"
+    if lag > webhook_service.LATE_SECONDS:
+        return Result("webhooks", detail, "Start `standart worker`, or more of them")
+    return Result("webhooks", detail)
+
+
+def _endpoints(connection: Connection) -> Result:
+    disabled = backlog_service.disabled_endpoints(connection)
+    detail = ", ".join(f"{count} for {reason}" for reason, count in sorted(disabled.items()))
+    stopped = {reason for reason in disabled if reason != DisabledReason.OWNER}
+    if not stopped:
+        return Result("endpoints", f"disabled: {detail or 'none'}")
+    remedy = "Their owners can mend and enable them, then replay what is dead"
+    return Result("endpoints", f"disabled: {detail}", remedy, harmless=True)
+
+
+def _replays(connection: Connection) -> Result:
+    running = backlog_service.running_replays(connection)
+    return Result("replays", f"running: {running or 'none'}")
+
+
+def _retention(connection: Connection, settings: Settings) -> Result:
+    days = settings.webhook_retention_days
+    if days == 0:
+        return Result("retention", "events are kept for ever")
+    lag = retention_service.lag_seconds(connection, days=days)
+    if lag > RETENTION_GRACE:
+        return Result(
+            "retention",
+            f"the purge is {lag / 86_400:.1f} days behind",
+            "See what `standart worker` logs, or run `standart purge`",
+        )
+    return Result("retention", f"events go after {days} days")
+
+
+def _keys(connection: Connection, settings: Settings) -> Result:
+    ring = Keyring.parse(settings.encryption_keys).kids
+    boxes = sealing_service.boxes_by_key(connection)
+    missing = {kid: count for kid, count in boxes.items() if kid not in ring}
+    if missing:
+        return Result(
+            "keys",
+            f"{_by_key(missing)} do not open",
+            "Add the missing keys to STANDART_ENCRYPTION_KEYS again, behind the first",
+        )
+    old = {kid: count for kid, count in boxes.items() if kid != ring[0]}
+    if old:
+        return Result(
+            "keys",
+            f"{_by_key(old)} are sealed with an old key",
+            "Run `standart rotate-encryption-key`",
+            harmless=True,
+        )
+    return Result("keys", f"everything is sealed with {ring[0]}")
+
+
+def _by_key(boxes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} boxes of {kid or 'no key'}" for kid, count in sorted(boxes.items()))

@@ -29,7 +29,7 @@ from standart.embedded.data_dir import (
     text_of,
     tree_secrets,
 )
-from standart.embedded.private_files import read_pairs, write_pairs
+from standart.embedded.private_files import private_directory, read_pairs, write_pairs
 from standart.embedded.process import EngineError, end_predecessors, launch, loopback_port
 from standart.embedded.supervisor import (
     ENGINE_STAGE,
@@ -53,6 +53,8 @@ PREDECESSOR_STEPS = ((0.0, signal.SIGTERM), (5.0, signal.SIGKILL))
 
 READY_SECONDS = 90.0
 HOSTS = "STANDART_TRUSTED_HOSTS"
+METRICS = "STANDART_METRICS_PORT"
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 NETWORKS = "STANDART_WEBHOOK_ALLOWED_NETWORKS"
 LOOPBACK_HOSTS = "localhost,127.0.0.1,::1"
 
@@ -112,6 +114,7 @@ def _run(options: Options, root: Path, environ: dict[str, str]) -> None:
         receiver_port = _receiver_port(root, environ) if options.demo else 0
         _start_engines(tree, root, environ)
         publish(root, environ)
+        _share_metrics(root, environ)
         with step("schema and first users"):
             prepared = _prepare(environ, receiver_port)
         introduce(url, prepared)
@@ -193,6 +196,16 @@ def _keep_urls(
         server.stop()
         raise EngineError("an engine's port was taken meanwhile")
     environ.update(urls)
+
+
+def _share_metrics(root: Path, environ: dict[str, str]) -> None:
+    """Let API and worker count in one folder, so that one port shows all; empty at each start."""
+    if text_of(environ, METRICS) in ("", "0"):
+        return
+    folder = private_directory(root / "metrics")
+    for left in folder.glob("*.db"):
+        left.unlink()
+    environ[METRICS_FOLDER] = str(folder)
 
 
 def _receiver_port(root: Path, environ: dict[str, str]) -> int:

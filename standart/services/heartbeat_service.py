@@ -17,7 +17,7 @@ _AGES = text(
 
 
 def beat(connection: Connection, name: str) -> None:
-    """Note that ``name`` (``sweep``, ``delivery``) has just finished its round."""
+    """Note that ``name`` (``sweep``, ``delivery``, ``purge``) has just finished its round."""
     connection.execute(_BEAT, {"name": name})
 
 

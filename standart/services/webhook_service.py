@@ -58,6 +58,9 @@ BURST_SECONDS: Final = 0.1
 WALK: Final = 1000
 ORPHANS: Final = 1000
 
+LATE_SECONDS: Final = 60
+"""From this age on of the oldest due delivery that waits for us somebody must look."""
+
 _START: Final = UUID(int=0)
 
 
@@ -70,6 +73,8 @@ class Receiver:
     extra_headers: Mapping[str, str]
     problem: str = ""
     """Why nothing for it can be signed and so not be sent; empty for nearly all."""
+    slow: bool = False
+    """Whether it is only probed, as it failed too often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,16 +265,18 @@ def _keep_pace(
 
 
 def _receiver(keyring: Keyring, lane: Row[Any]) -> Receiver:
+    slow = lane.failures >= PATIENCE
     try:
         secrets = endpoint_service.open_secrets(
             keyring, lane.endpoint_id, lane.secret, lane.previous_secret
         )
         extra = endpoint_service.open_headers(keyring, lane.endpoint_id, lane.headers)
     except ConfigurationError as error:
-        return Receiver(lane.url, (), {}, problem=error.detail)
+        return Receiver(lane.url, (), {}, problem=error.detail, slow=slow)
     except (ValueError, msgspec.MsgspecError):
-        return Receiver(lane.url, (), {}, problem="what was sealed is no secret and no headers")
-    return Receiver(lane.url, tuple(secrets), extra)
+        problem = "what was sealed is no secret and no headers"
+        return Receiver(lane.url, (), {}, problem=problem, slow=slow)
+    return Receiver(lane.url, tuple(secrets), extra, slow=slow)
 
 
 def record_attempts(

@@ -113,12 +113,16 @@ class Window(Generic[Work, Result]):
     async def _keep_claiming(self) -> None:
         ends_at = self._now() + self._seconds
         most = min(BATCH, self._size)
+        looked_at = self._now()
         while not self._stopping() and self._now() < ends_at:
             self._woken.clear()
             free = min(most, self._size - self._open)
-            if free < max(1, most // 2):
+            # Claims of many are cheaper, but slow receivers must not make others wait for that.
+            many = free >= most // 2 or self._now() >= looked_at + POLL_SECONDS
+            if free < 1 or not many:
                 await self._wait(POLL_SECONDS)
                 continue
+            looked_at = self._now()
             claimed = await self._claim_some(free)
             for work in claimed.work:
                 self._begin(work)

@@ -29,7 +29,7 @@ READMES = {"README.md": "Webhooks", "README.ru.md": "Вебхуки"}
 
 # What differs from run to run: ids and moments.
 _ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_CHANGING = re.compile(rf"{_ID}|\d{{4}}-\d\d-\d\dT[0-9:.]+Z")
+_CHANGING = re.compile(rf"{_ID}|\d{{4}}-\d\d-\d\dT[0-9:.]+Z|whsec_[A-Za-z0-9+/=]+")
 
 
 def blocks(readme: str) -> list[str]:
@@ -38,6 +38,15 @@ def blocks(readme: str) -> list[str]:
     part = text[text.index(FIRST) : text.index(f"\n## {READMES[readme]}\n")]
     found = re.findall(r"(?:^    .*\n)+|^```json\n.*\n```$", part, re.MULTILINE)
     return [block.replace(" \\\n", " ") for block in found]
+
+
+def endpoint_blocks(readme: str) -> list[str]:
+    """The commands and answers about endpoints, in the section about webhooks."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    part = text[text.index("    curl -X POST http://127.0.0.1:8000/webhook_endpoints") :]
+    part = part[: part.index("standart check-receiver")]
+    found = re.findall(r"(?:^    .*\n)+|^```json\n.*\n```$", part, re.MULTILINE)
+    return [block.replace(" \\\n", " ") for block in found if "standart" not in block]
 
 
 def shape(answer: str) -> Any:
@@ -77,7 +86,7 @@ class Reader:
 
     def _call(self, words: list[str]) -> None:
         headers: dict[str, str] = {}
-        body, address = None, ""
+        body, address, method = None, "", "GET"
         pairs = iter(words)
         for word in pairs:
             if word == "-H":
@@ -86,16 +95,19 @@ class Reader:
             elif word == "-d":
                 body = next(pairs)
             elif word == "-X":
-                assert next(pairs) == "POST"
+                method = next(pairs)
             else:
                 address = word.removeprefix(SERVER)
-        method = "GET" if body is None else "POST"
         self.answer = self.client.open(address, method=method, headers=headers, data=body).text
         answered = json.loads(self.answer)
         if address == "/create_transaction":
             self.variables |= {"ID": answered["id"], "MERCHANT": answered["user_id"]}
         if address == "/create_payout":
             self.variables["PAYOUT"] = answered["id"]
+        if address == "/webhook_endpoints":
+            self.variables["ENDPOINT"] = answered["id"]
+        if address.endswith("/test"):
+            self.variables["EVENT"] = answered["id"]
 
 
 @pytest.mark.parametrize("readme", READMES)
@@ -142,6 +154,32 @@ def test_every_call_answers_what_the_readme_shows(
                 reader.type(line.strip())
 
     assert compared == 11
+
+
+def test_both_languages_show_the_same_calls_about_endpoints() -> None:
+    english, russian = (
+        [_commands(block) for block in endpoint_blocks(readme)] for readme in READMES
+    )
+
+    assert english == russian
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_call_about_endpoints_answers_what_the_readme_shows(
+    app: Flask, engine: Engine, keyring: Keyring, readme: str
+) -> None:
+    demo = make_user(engine, keyring, name="demo")
+    reader = Reader(app, lambda words: None, KEY=demo.key)
+    compared = 0
+    for block in endpoint_blocks(readme):
+        if block.startswith("```"):
+            assert shape(reader.answer) == shape(block.removeprefix("```json").removesuffix("```"))
+            compared += 1
+        else:
+            for line in block.splitlines():
+                reader.type(line.strip())
+
+    assert compared == 2
 
 
 def _canceled(app: Flask, headers: dict[str, str]) -> str:

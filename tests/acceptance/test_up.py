@@ -414,15 +414,19 @@ def test_the_demo_has_all_states_and_its_webhooks_arrive_signed(start: Start) ->
     assert listed.count("\n") == 3
 
 
-def test_metrics_have_a_port_of_their_own(start: Start) -> None:
+def test_metrics_have_a_port_of_their_own_that_shows_the_whole_tree(start: Start) -> None:
     port = loopback_port()
-    up = start(STANDART_METRICS_PORT=str(port)).ready()
+    up = start("--demo", STANDART_METRICS_PORT=str(port)).ready()
     up.call("/create_transaction", {"amount": "1.00"}, up.key)
     deadline = time.monotonic() + 30
     wanted = (
         r'^standart_http_requests_total{.*route="/create_transaction".*} 1.0$',
         r"^standart_sweep_age_seconds \d",
-        r"^standart_webhook_lag_seconds 0.0$",
+        r"^standart_webhook_lag_seconds \d",
+        r'^standart_webhook_due{lane="slow"} 0.0$',
+        # What the worker counts, in a process of its own.
+        r'^standart_webhook_attempts_total{lane="normal",outcome="delivered"} \d',
+        r'^standart_webhook_latency_seconds_count{lane="normal"} \d',
     )
     while True:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:

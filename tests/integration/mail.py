@@ -19,6 +19,9 @@ from tests.builders import TestUser, make_endpoint, make_user
 URL = "https://shop.example/hook"
 SCHEDULE = (5, 300, 1800)
 
+# Rows of one statement, which has as little time as those of the service.
+CHUNK = 2500
+
 _PILE = text(
     """
     WITH event AS (
@@ -63,7 +66,9 @@ class Mail:
 
     def pile(self, owner: TestUser, endpoint_id: UUID | None = None, count: int = 1) -> None:
         """Let ``count`` deliveries be due for an endpoint (the default one, if none is named)."""
-        self.do(_PILE.text, user_id=owner.id, endpoint_id=endpoint_id or owner.id, count=count)
+        where = {"user_id": owner.id, "endpoint_id": endpoint_id or owner.id}
+        for begun in range(0, count, CHUNK):
+            self.do(_PILE.text, **where, count=min(CHUNK, count - begun))
 
     def claim(self, batch: int = 50, after: tuple[UUID, UUID] = webhook_service.BEGINNING) -> Claim:
         with autocommit(self.engine) as connection:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import Engine, text
 
-from standart.services import webhook_service
+from standart.services import webhook_service, webhook_sql
 from standart.services.webhook_service import PATIENCE, SHORTEST_PAUSE, ClaimedDelivery
 from tests.integration.concurrency import blocked, together, uncommitted
 from tests.integration.mail import BAD, GOOD, Mail, by_endpoint
@@ -93,21 +93,37 @@ def test_a_lane_that_somebody_holds_is_left_to_him(mail: Mail, engine: Engine) -
     assert by_endpoint(mail.claimed()) == {held: 1}
 
 
-def test_what_a_lane_has_become_meanwhile_counts(mail: Mail) -> None:
-    """A pause that begins while a claim is on its way to the lane holds for that claim."""
+@pytest.mark.parametrize(
+    ("change", "taken"),
+    [
+        ("open_until = clock_timestamp() + interval '1 hour'", 0),
+        ("free_at = clock_timestamp() + interval '1 hour'", 0),
+        ("room = 2", 2),
+        ("failures = 9", 1),
+    ],
+)
+def test_what_a_lane_has_become_meanwhile_counts(
+    mail: Mail,
+    engine: Engine,
+    superuser: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    taken: int,
+) -> None:
+    """A claim that saw the lane as it was locks it as it is."""
+    held_up = webhook_sql.HOLD_LANES.text.replace(
+        "walk AS (", "door AS MATERIALIZED (SELECT pg_advisory_xact_lock(42)), walk AS (", 1
+    ).replace("FROM reached r JOIN", "FROM door CROSS JOIN reached r JOIN", 1)
+    monkeypatch.setattr(webhook_sql, "HOLD_LANES", text(held_up))
     shop = mail.shop()
     mail.pile(shop, count=20)
-    under_way = mail.claimed()
 
-    def claim_after() -> list[ClaimedDelivery]:
-        return mail.claimed()
-
-    acts = [lambda: mail.answer(under_way, BAD), *[claim_after] * THREADS]
-    _, *claims = together(acts)
-
-    # Until the failures were written its room was full, and after that it paused.
-    assert [each for claimed in claims for each in claimed] == []
-    assert mail.lane(shop.id).open_until is not None
+    with uncommitted(engine) as other:
+        other.execute(text("SELECT pg_advisory_xact_lock(42)"))
+        with blocked(superuser, mail.claimed) as claim:
+            mail.do(f"UPDATE webhook_lanes SET {change}")
+            other.rollback()
+            assert len(claim.result()) == taken
 
 
 def test_room_grows_with_each_success_and_shrinks_faster_with_failures(mail: Mail) -> None:

@@ -234,6 +234,7 @@ def test_doctor_finds_what_is_missing(run: Run, engine: Engine) -> None:
     marks = {line.split(":")[0].split()[1]: line.split()[0] for line in done.stdout.splitlines()}
     assert marks.pop("worker") == "FAIL"
     expected = {"settings", "broker", "database", "migrations", "role", "clock", "webhooks"}
+    expected |= {"endpoints", "replays", "retention", "keys"}
     assert marks == dict.fromkeys(expected, "ok")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO heartbeats VALUES ('sweep', clock_timestamp())"))

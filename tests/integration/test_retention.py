@@ -67,10 +67,12 @@ def cancel(connection: Connection, owner: TestUser) -> UUID:
 
 def send(connection: Connection, keyring: Keyring, result: AttemptResult = GOT_IT) -> None:
     """Try all that is due once; whatever fails is dead at once."""
-    claimed = webhook_service.claim_due(connection, keyring, batch=1000).deliveries
-    assert claimed
-    pairs = [(each, result) for each in claimed]
-    webhook_service.record_attempts(connection, pairs, schedule=())
+    sent = 0
+    while claimed := webhook_service.claim_due(connection, keyring, batch=1000).deliveries:
+        pairs = [(each, result) for each in claimed]
+        webhook_service.record_attempts(connection, pairs, schedule=())
+        sent += len(pairs)
+    assert sent
 
 
 def counts(connection: Connection) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from standart import observability
 from standart.errors import ConfigurationError
-from standart.observability import GaugeReader, bind, bound, configure_logging, redact
+from standart.observability import Gauge, GaugeReader, bind, bound, configure_logging, redact
 
 KEY = "sk_live_0aZ" + "x1Y2" * 10
 WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw+/=="
@@ -284,13 +284,19 @@ def scrape(port: int) -> dict[str, float]:
 
 def test_metrics_are_served_with_gauges_that_are_read_at_each_scrape() -> None:
     lags = {"standart_sweep_lag_seconds": 1.5}
-    gauges = GaugeReader({"standart_sweep_lag_seconds": "Age of the oldest."}, lambda: lags)
+    gauges = GaugeReader(
+        {
+            "standart_sweep_lag_seconds": Gauge("Age of the oldest."),
+            "standart_webhook_due": Gauge("What is due.", "lane"),
+        },
+        lambda: {**lags, "standart_webhook_due": {"slow": 3, "normal": 4}},
+    )
     server = observability.start_metrics_server(0, [gauges])
     try:
         before = scrape(server.port)
         observability.HTTP_REQUESTS.labels("GET", "/balance", "200").inc()
         observability.HTTP_SECONDS.labels("/balance").observe(0.004)
-        observability.WEBHOOK_ATTEMPTS.labels("delivered").inc(2)
+        observability.WEBHOOK_ATTEMPTS.labels("delivered", "slow").inc(2)
         lags["standart_sweep_lag_seconds"] = 2.5
         after = scrape(server.port)
     finally:
@@ -300,7 +306,9 @@ def test_metrics_are_served_with_gauges_that_are_read_at_each_scrape() -> None:
     assert grown["standart_http_request_seconds_count /balance"] == 1
     assert grown["standart_http_request_seconds_bucket 0.005 /balance"] == 1
     assert grown["standart_http_request_seconds_bucket 0.002 /balance"] == 0
-    assert grown["standart_webhook_attempts_total delivered"] == 2
+    assert grown["standart_webhook_attempts_total slow delivered"] == 2
+    assert after["standart_webhook_due slow"] == 3
+    assert after["standart_webhook_due normal"] == 4
     assert grown["standart_sweep_lag_seconds"] == 1
     assert not server.thread.is_alive()
 
@@ -309,15 +317,15 @@ def test_gauges_that_cannot_be_read_leave_the_others(json_stream: io.StringIO) -
     def broken() -> Mapping[str, float]:
         raise OSError(f"no route to postgresql://app:{PASSWORD}@db")
 
-    gauges = GaugeReader({"standart_lost": "Never seen."}, broken)
-    observability.WEBHOOK_ATTEMPTS.labels("timeout").inc()
+    gauges = GaugeReader({"standart_lost": Gauge("Never seen.")}, broken)
+    observability.WEBHOOK_ATTEMPTS.labels("timeout", "normal").inc()
     server = observability.start_metrics_server(0, [gauges])
     try:
         samples = scrape(server.port)
     finally:
         server.close()
     assert "standart_lost" not in samples
-    assert samples["standart_webhook_attempts_total timeout"] >= 1
+    assert samples["standart_webhook_attempts_total normal timeout"] >= 1
     line = json.loads(json_stream.getvalue())
     assert line["message"] == "reading gauges failed"
     assert PASSWORD not in json_stream.getvalue()
@@ -344,7 +352,9 @@ def test_a_port_in_use_is_refused_with_the_remedy() -> None:
 
 def test_several_processes_count_together(tmp_path: Path) -> None:
     environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    count = "from standart import observability as o; o.WEBHOOK_ATTEMPTS.labels('dns').inc()"
+    count = (
+        "from standart import observability as o; o.WEBHOOK_ATTEMPTS.labels('dns', 'normal').inc()"
+    )
     serve = (
         f"{count}; import urllib.request as u; s = o.start_metrics_server(0);"
         "print(u.build_opener(u.ProxyHandler({})).open(f'http://127.0.0.1:{s.port}').read().decode());"
@@ -355,4 +365,4 @@ def test_several_processes_count_together(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", serve], env=environ, check=True, capture_output=True, text=True
     )
-    assert 'standart_webhook_attempts_total{outcome="dns"} 3.0' in done.stdout
+    assert 'standart_webhook_attempts_total{lane="normal",outcome="dns"} 3.0' in done.stdout

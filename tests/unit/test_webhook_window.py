@@ -46,6 +46,22 @@ def test_it_refills_and_never_holds_more_than_its_size(size: int) -> None:
     assert all(1 <= most <= size for most in works.asked)
 
 
+def test_slow_attempts_leave_what_room_there_is_to_others() -> None:
+    async def script(works: Works, window: Window[str, str], running: asyncio.Task[int]) -> None:
+        await until(lambda: works.under_way == many(10))
+        works.queue.append("late")
+        works.gates["w3"].set()
+        await until(lambda: "late" in works.recorded)
+        assert len(works.under_way) == 9
+        for gate in works.gates.values():
+            gate.set()
+
+    works = Works(*many(10))
+    works.gates = {each: asyncio.Event() for each in many(10)}
+    assert play(works, script, size=10, poll=0.01) == 11
+    assert works.most_open <= 10
+
+
 def test_what_waits_to_be_recorded_counts_as_open() -> None:
     async def script(works: Works, window: Window[str, str], running: asyncio.Task[int]) -> None:
         await until(lambda: works.claimed == 10 and not works.under_way)

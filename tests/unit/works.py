@@ -82,10 +82,11 @@ def play(
     size: int = 500,
     linger: float = 0.0,
     seconds: float = LONG,
+    poll: float = LONG,
 ) -> int:
     """Run a window over ``works`` while ``script`` interferes; return what it returns.
 
-    Nothing here may lean on the poll: what should wake the window has to.
+    Unless ``poll`` says so nothing can lean on the poll: what should wake the window has to.
     """
 
     async def run() -> int:
@@ -106,7 +107,7 @@ def play(
         async with asyncio.timeout(PATIENCE):
             return await running
 
-    pauses = {"POLL_SECONDS": LONG, "RETRY_SECONDS": 0.001}
+    pauses = {"POLL_SECONDS": poll, "RETRY_SECONDS": 0.001}
     with ThreadPoolExecutor(2) as threads, mock.patch.multiple(module, **pauses):
         return asyncio.run(run())
 
