@@ -242,6 +242,27 @@ _INVARIANTS = {
         WHERE coalesce(v.written, 0) > coalesce(o.due, 0)
             OR coalesce(v.written, 0) < o.due AND NOT EXISTS (
                 SELECT FROM event_clock c WHERE o.at < c.purged_before)""",
+    # Of endpoints much may be told that changes nothing. A payload of old has no number.
+    "event_has_its_sequence": """
+        SELECT v.user_id || '/' || v.id, v.type || ' of ' || v.sequence
+            || coalesce(', told as ' || substring(v.payload FROM '"sequence":([0-9]+)'), '')
+        FROM events v
+        LEFT JOIN transactions t ON (t.user_id, t.id) = (v.user_id, v.transaction_id)
+        WHERE v.endpoint_id IS NULL AND v.sequence <> CASE
+                WHEN v.type = 'transaction.created' THEN 1
+                WHEN v.type LIKE 'transaction.%' AND t.late_for IS NULL THEN 2
+                WHEN v.type IN ('payout.approved', 'payout.rejected', 'payout.canceled') THEN 2
+                WHEN v.type IN ('payout.paid', 'payout.failed') THEN 3 ELSE 1 END
+            OR substring(v.payload FROM '"sequence":([0-9]+)') <> v.sequence::text""",
+    "endpoint_has_its_lane": """
+        SELECT w.user_id || '/' || w.id, 'no lane, so nothing is ever sent'
+        FROM webhook_endpoints w
+        WHERE NOT EXISTS (SELECT FROM webhook_lanes l
+            WHERE (l.user_id, l.endpoint_id) = (w.user_id, w.id))
+        UNION ALL
+        SELECT u.id::text, 'no default endpoint' FROM users u
+        WHERE NOT EXISTS (SELECT FROM webhook_endpoints w
+            WHERE (w.user_id, w.id) = (u.id, u.id))""",
     "ending_was_in_time": """
         SELECT user_id || '/' || id, status || ' at ' || finished_at
         FROM transactions

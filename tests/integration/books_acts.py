@@ -40,8 +40,8 @@ from standart.services.ledger_service import Balance
 from standart.services.payout_service import NewPayout
 from standart.services.refund_service import NewRefund
 from standart.services.transaction_service import NewTransaction
-from tests.builders import make_key, make_user
-from tests.integration.books_model import ALONE, ONE, Fee, shown
+from tests.builders import make_endpoint, make_key, make_user
+from tests.integration.books_model import ALONE, LISTENER, ONE, Fee, shown
 from tests.integration.concurrency import outcome
 
 Claim = IdempotencyClaim | None
@@ -88,10 +88,15 @@ class Desk:
     ) -> None:
         self.engine, self.superuser, self.keyring = engine, superuser, keyring
         self.admins = [self._person(Role.ADMIN, 0) for _ in range(admins)]
-        self.merchants = [self._person(Role.REGULAR, rate) for rate in rates]
+        self.merchants = [
+            self._person(Role.REGULAR, rate, listens=owner == LISTENER)
+            for owner, rate in enumerate(rates)
+        ]
 
-    def _person(self, role: Role, rate: int) -> Person:
+    def _person(self, role: Role, rate: int, *, listens: bool = False) -> Person:
         user = make_user(self.engine, self.keyring, role=role, rate=f"{rate / ONE:.6f}")
+        if listens:
+            make_endpoint(self.engine, self.keyring, user, url="https://shop.example/")
         digest = user.digest
         if role is not Role.ADMIN:
             digest = digest_of(make_key(self.engine, user, *OF_MERCHANTS))

@@ -21,6 +21,9 @@ ONE = 10**6
 ALONE = {"RUB": 10_000, "JPY": 500}
 NEEDED = 2
 
+LISTENER = 0
+"""The merchant with an endpoint that asks for everything."""
+
 PAYOUT_STEPS = {
     "approve": ("pending", "approved"),
     "reject": ("pending", "rejected"),
@@ -228,6 +231,7 @@ class Model:
     ) -> None:
         fee = self.fee(owner, currency)
         self.payments[id_] = Payment(owner, amount, currency, fee, reference)
+        self.events += owner == LISTENER
 
     def confirm(self, id_: UUID, admin: int) -> Told:
         payment = self.payments[id_]

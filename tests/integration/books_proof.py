@@ -31,6 +31,8 @@ _READS = {
     "journals": "SELECT * FROM journals",
     "entries": "SELECT * FROM entries",
     "events": "SELECT * FROM events ORDER BY created_at, id",
+    "deliveries": "SELECT * FROM deliveries",
+    "endpoints": "SELECT * FROM webhook_endpoints WHERE event_types = '{*}'",
     "audit": "SELECT * FROM audit_log ORDER BY id",
     "kept": "SELECT * FROM idempotency_keys",
 }
@@ -82,8 +84,18 @@ class Rows:
         events: dict[Any, list[Any]] = defaultdict(list)
         for event in self.events:
             about = (event.transaction_id, event.refund_id, event.payout_id, event.adjustment_id)
-            events[next(each for each in about if each)].append(event)
+            events[next((each for each in about if each), event.endpoint_id)].append(event)
         return events
+
+    @cached_property
+    def wanted(self) -> Counter[Any]:
+        """How many endpoints of each merchant ask for everything; none asks for less."""
+        return Counter(each.user_id for each in self.endpoints)
+
+    @cached_property
+    def sent(self) -> Counter[Any]:
+        """To how many endpoints each event goes."""
+        return Counter(each.event_id for each in self.deliveries)
 
     @cached_property
     def actions(self) -> dict[tuple[str, str], list[Any]]:
@@ -204,7 +216,10 @@ def _transactions(rows: Rows) -> Iterator[str]:
         }
         due = [expected] if row.status == "confirmed" else []
         yield from _journals(rows, "I5", name, settled[row.id], due)
-        yield from _events(rows, name, row, endings)
+        # A late payment is born confirmed; of a creation is told only where somebody asked for it.
+        created = row.user_id in rows.wanted and row.late_for is None
+        course = ["transaction.created", *endings] if created else endings
+        yield from _events(rows, name, row, course, 1 if created or row.late_for else 2)
         if row.commission != fee_of(row):
             yield f"I15 {name}: {row.commission} instead of {fee_of(row)}"
         if row.fee_schedule_id is not None:
@@ -237,12 +252,16 @@ def _journals(
         yield f"{number} {name} has the journals {found} instead of {due}"
 
 
-def _events(rows: Rows, name: str, row: Any, types: list[str]) -> Iterator[str]:
+def _events(rows: Rows, name: str, row: Any, types: list[str], first: int = 1) -> Iterator[str]:
     events = rows.told[row.id]
     if [each.type for each in events] != types:
         yield f"I6, I7 {name} has the events {[each.type for each in events]} instead of {types}"
-    for event in events:
+    if len({rows.sent[each.id] for each in events} | {rows.wanted[row.user_id]}) > 1:
+        yield f"I8 {name} was told to others than those who asked"
+    for sequence, event in enumerate(events, first):
         payload = json.loads(event.payload)
+        if not sequence == event.sequence == payload["sequence"]:
+            yield f"I7 {name}: {event.type} is change {event.sequence} instead of {sequence}"
         data = payload["data"]
         told = (event.type, str(row.id), str(row.user_id), shown(abs(row.amount), row.currency))
         if (payload["type"], data["id"], data["user_id"], data["amount"]) != told:

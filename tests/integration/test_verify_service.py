@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from standart.services import verify_service
+from standart.encryption import Keyring
+from standart.services import transaction_service, verify_service
 from tests import movements
-from tests.builders import TestUser
+from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction, make_user
 from tests.integration.books import findings
 from tests.integration.movements import body, paid, refund, refund_key
 
@@ -51,6 +53,8 @@ BROKEN = {
         " WHERE id = :pending"
     ),
     "object_has_its_events": "DELETE FROM events WHERE transaction_id = :canceled",
+    "event_has_its_sequence": "UPDATE events SET sequence = 3 WHERE refund_id = :refund",
+    "endpoint_has_its_lane": "DELETE FROM webhook_lanes WHERE user_id = :shop",
     "ending_was_in_time": (
         "ALTER TABLE transactions DROP CONSTRAINT ck_transactions_finished_in_time;"
         "UPDATE transactions SET finished_at = expires_at WHERE id = :confirmed"
@@ -66,6 +70,8 @@ ALONE = {
     "late_payment_matches",
     "fee_is_of_its_schedule",
     "object_has_its_events",
+    "event_has_its_sequence",
+    "endpoint_has_its_lane",
     "ending_was_in_time",
     "act_has_audit_row",
     "commission_follows_the_rule",
@@ -140,6 +146,28 @@ ALSO_BROKEN = {
         "DELETE FROM audit_log WHERE action = 'adjustment.posted'",
         "act_has_audit_row",
     ),
+    "a late payment told as a second change": (
+        "UPDATE events SET sequence = 2 WHERE transaction_id = :late",
+        "event_has_its_sequence",
+    ),
+    "a change told under another number": (
+        (
+            "UPDATE events SET payload = replace(payload, 'sequence\"\\:2', 'sequence\"\\:1')"
+            " WHERE transaction_id = :canceled"
+        ),
+        "event_has_its_sequence",
+    ),
+    "a creation told late": (
+        (
+            "INSERT INTO events (user_id, id, transaction_id, type, sequence, payload)"
+            " VALUES (:shop, :new, :pending, 'transaction.created', 2, '{}')"
+        ),
+        "event_has_its_sequence",
+    ),
+    "a user without a receiver of its own": (
+        "DELETE FROM webhook_endpoints WHERE id = :shop",
+        "endpoint_has_its_lane",
+    ),
     "late for a confirmed one": (
         "UPDATE transactions SET late_for = :confirmed WHERE id = :late",
         "late_payment_matches",
@@ -205,6 +233,24 @@ def test_every_kind_of_movement_leaves_the_accounts_as_reckoned_by_hand(
     rows = connection.execute(text("SELECT kind, balance FROM account_balances"))
     assert {row.kind: row.balance for row in rows} == movements.AFTER_EVERY_KIND
     assert sum(movements.AFTER_EVERY_KIND.values()) == 0
+    assert findings(engine) == []
+
+
+def test_a_creation_that_was_told_is_right(
+    engine: Engine, keyring: Keyring, connection: Connection, admin: TestUser
+) -> None:
+    shop = make_user(engine, keyring)
+    make_endpoint(engine, keyring, shop, url="https://shop.example/")
+    pending, ended = (UUID(make_transaction(engine, shop)["id"]) for _ in range(2))
+    transaction_service.confirm(connection, admin.digest, ORIGIN, ended)
+    told = connection.execute(text("SELECT transaction_id, type, sequence FROM events"))
+    assert sorted(map(tuple, told)) == sorted(
+        [
+            (pending, "transaction.created", 1),
+            (ended, "transaction.created", 1),
+            (ended, "transaction.confirmed", 2),
+        ]
+    )
     assert findings(engine) == []
 
 

@@ -200,9 +200,14 @@ def test_each_revision_goes_down_and_up_by_itself(fresh: Engine, postgres: Postg
     migrations.upgrade(fresh, postgres.app_url)
     built = schema(fresh)
 
-    migrations.downgrade(fresh, "-1")
-    assert schema(fresh) != built
-    migrations.upgrade(fresh, postgres.app_url)
+    revisions = [f"{number:04}" for number in range(1, int(migrations.head()) + 1)]
+    for revision in reversed(revisions):
+        before = schema(fresh)
+        migrations.downgrade(fresh, "-1")
+        assert schema(fresh) != before, revision
+    for revision in revisions:
+        with fresh.begin() as connection:
+            command.upgrade(migrations.config_for(connection), revision)
 
     assert schema(fresh) == built
 
