@@ -82,19 +82,7 @@ def create(
         LimitExceeded: see ``limit_service``.
         IdempotencyKeyReused, IdempotencyKeyInFlight: see ``idempotency_service``.
     """
-    parameters = {
-        "digest": digest.value,
-        "scope": Scope.WRITE.value,
-        "amount": new.amount if _is_sound(new) else None,
-        "currency": new.currency,
-        "id": new.id or new.fresh_id,
-        "user_id": new.user_id,
-        "reference": new.reference,
-        "description": new.description,
-        "metadata": msgspec.json.encode(new.metadata).decode(),
-        "ttl": ttl_seconds,
-        "event_id": new_id(),
-    }
+    parameters = _parameters(digest, new, ttl_seconds)
 
     def explain() -> Answer | None:
         actor, kept = who_asks(connection, digest, origin, Scope.WRITE, claim)
@@ -119,6 +107,23 @@ def create(
     except _Limited as limited:
         run = _within_limits(*limited.terms, explain_limited, keyed=claim is not None)
     return act(connection, run, parameters, explain_limited, 201, digest, claim)
+
+
+def _parameters(digest: KeyDigest, new: NewTransaction, ttl_seconds: int) -> dict[str, Any]:
+    """What the creating statements are given."""
+    return {
+        "digest": digest.value,
+        "scope": Scope.WRITE.value,
+        "amount": new.amount if _is_sound(new) else None,
+        "currency": new.currency,
+        "id": new.id or new.fresh_id,
+        "user_id": new.user_id,
+        "reference": new.reference,
+        "description": new.description,
+        "metadata": msgspec.json.encode(new.metadata).decode(),
+        "ttl": ttl_seconds,
+        "event_id": new_id(),
+    }
 
 
 class _Limited(Exception):

@@ -60,6 +60,21 @@ _CLAIM = f"""
     ),"""
 
 
+# Few want to hear of it, so the event is written only where an endpoint asks for it.
+_TELL_OF_BIRTH = f"""
+    event AS (
+        INSERT INTO events (user_id, id, transaction_id, type, sequence, payload, created_at)
+        SELECT b.user_id, CAST(:event_id AS uuid), b.id, 'transaction.created', 1,
+            {event_json("b", "1", "created_at")}, b.created_at
+        FROM born b, made
+        WHERE EXISTS (
+            SELECT FROM webhook_endpoints w
+            WHERE w.user_id = b.user_id AND {subscribed("'transaction.created'")})
+        RETURNING user_id, id, type
+    ),
+    {DELIVER}"""
+
+
 def _create(keyed: bool, free: bool) -> HotStatement:
     """Build the statement that creates a transaction by the fee in force (``fee_sql``).
 
@@ -111,17 +126,7 @@ def _create(keyed: bool, free: bool) -> HotStatement:
         FROM born b{", claim" if keyed else ""}
         RETURNING 1
     ),
-    event AS (
-        INSERT INTO events (user_id, id, transaction_id, type, sequence, payload, created_at)
-        SELECT b.user_id, CAST(:event_id AS uuid), b.id, 'transaction.created', 1,
-            {event_json("b", "1", "created_at")}, b.created_at
-        FROM born b, made
-        WHERE EXISTS (
-            SELECT FROM webhook_endpoints w
-            WHERE w.user_id = b.user_id AND {subscribed("'transaction.created'")})
-        RETURNING user_id, id, type
-    ),
-    {DELIVER}
+    {_TELL_OF_BIRTH}
     SELECT b.body::text AS body, EXISTS (SELECT FROM delivery) AS told FROM born b, made
     """
     )

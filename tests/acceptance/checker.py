@@ -2,7 +2,8 @@
 
 Everything is read in one REPEATABLE READ snapshot. The numbers of the findings are those of
 the list of invariants: I1 sums to zero, I2 and I3 balances, I4 statuses, I5 journals, I6
-events, I7 their course, I8 deliveries, I9 the receiver's log, I11 and I12 what clients know, I14 keys, I15
+events, I7 their course, I8 deliveries, I9 the receiver's log, I11 and I12 what clients know, I14
+keys, I15
 commission, I16 amounts, I17 expiry, I20 answers and logs. Replays (I13) and repeated sweeps
 (I21) need the running service; they are beside this.
 """

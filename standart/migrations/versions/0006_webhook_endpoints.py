@@ -69,7 +69,10 @@ DETAILS = (
 
 def upgrade() -> None:
     """Create the tables, move what users had, then tie events and deliveries to endpoints."""
-    _create_tables()
+    _create_endpoints()
+    _create_lanes()
+    _create_replays()
+    _create_clock()
     op.execute(MOVE_URLS)
     op.execute("INSERT INTO webhook_lanes (user_id, endpoint_id) SELECT id, id FROM users")
     for column in (
@@ -86,7 +89,7 @@ def upgrade() -> None:
         op.add_column("attempts", sa.Column(name, kind, nullable=True))
 
 
-def _create_tables() -> None:
+def _create_endpoints() -> None:
     op.create_table(
         "webhook_endpoints",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -126,6 +129,20 @@ def _create_tables() -> None:
         ),
         _written_at(),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        *_endpoint_checks(),
+        sa.ForeignKeyConstraint(
+            ["user_id"],
+            ["users.id"],
+            name=op.f("fk_webhook_endpoints_users"),
+            ondelete="RESTRICT",
+        ),
+        sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_webhook_endpoints")),
+        sa.UniqueConstraint("id", name=op.f("uq_webhook_endpoints_id")),
+    )
+
+
+def _endpoint_checks() -> list[sa.CheckConstraint]:
+    return [
         sa.CheckConstraint(
             "url IS NOT NULL OR id = user_id",
             name=op.f("ck_webhook_endpoints_url_unless_default"),
@@ -149,15 +166,10 @@ def _create_tables() -> None:
             "deleted_at IS NULL OR (disabled_at IS NOT NULL AND id <> user_id)",
             name=op.f("ck_webhook_endpoints_deleted_is_disabled"),
         ),
-        sa.ForeignKeyConstraint(
-            ["user_id"],
-            ["users.id"],
-            name=op.f("fk_webhook_endpoints_users"),
-            ondelete="RESTRICT",
-        ),
-        sa.PrimaryKeyConstraint("user_id", "id", name=op.f("pk_webhook_endpoints")),
-        sa.UniqueConstraint("id", name=op.f("uq_webhook_endpoints_id")),
-    )
+    ]
+
+
+def _create_lanes() -> None:
     op.create_table(
         "webhook_lanes",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -177,6 +189,9 @@ def _create_tables() -> None:
         ),
         sa.PrimaryKeyConstraint("user_id", "endpoint_id", name=op.f("pk_webhook_lanes")),
     )
+
+
+def _create_replays() -> None:
     op.create_table(
         "webhook_replays",
         sa.Column("user_id", sa.Uuid(), nullable=False),
@@ -224,6 +239,9 @@ def _create_tables() -> None:
         unique=True,
         postgresql_where=sa.text("finished_at IS NULL"),
     )
+
+
+def _create_clock() -> None:
     op.create_table(
         "event_clock",
         sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
