@@ -95,7 +95,7 @@ class Deliverer:
                 executor=round_.threads,
                 seconds=RUN_SECONDS,
                 claimed_all=claimed_all,
-                stopping=self._is_stopped,
+                stopping=lambda: self.stopped,
                 linger=linger,
             )
             self._windows.add(window)
@@ -107,7 +107,12 @@ class Deliverer:
                 # It is still there if the window could not even be opened.
                 if self._claiming is window:
                     self._claiming = None
-        return tried, more and not self._is_stopped()
+        return tried, more and not self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this process, or the one it was forked from, was told to end."""
+        return self._stopped[0] != 0
 
     def stop(self) -> None:
         """Claim nothing more, for good, here and in forked processes; the rest is finished.
@@ -117,9 +122,6 @@ class Deliverer:
         self._stopped[0] = 1
         for window in tuple(self._windows):
             window.wake()
-
-    def _is_stopped(self) -> bool:
-        return self._stopped[0] != 0
 
 
 class _Round:
