@@ -18,7 +18,7 @@ from typing import Final, TypeVar, cast
 
 from flask import Flask, current_app
 
-from standart.db import autocommit
+from standart.db import autocommit, is_transient
 from standart.extensions import engine, keyring, on_connection, settings
 from standart.observability import WEBHOOK_ATTEMPTS, WEBHOOK_LATENCY
 from standart.services import heartbeat_service, webhook_service
@@ -95,7 +95,7 @@ class Deliverer:
                 executor=round_.threads,
                 seconds=RUN_SECONDS,
                 claimed_all=claimed_all,
-                stopping=self._is_stopped,
+                stopping=lambda: self.stopped,
                 linger=linger,
             )
             self._windows.add(window)
@@ -107,7 +107,12 @@ class Deliverer:
                 # It is still there if the window could not even be opened.
                 if self._claiming is window:
                     self._claiming = None
-        return tried, more and not self._is_stopped()
+        return tried, more and not self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this process, or the one it was forked from, was told to end."""
+        return self._stopped[0] != 0
 
     def stop(self) -> None:
         """Claim nothing more, for good, here and in forked processes; the rest is finished.
@@ -117,9 +122,6 @@ class Deliverer:
         self._stopped[0] = 1
         for window in tuple(self._windows):
             window.wake()
-
-    def _is_stopped(self) -> bool:
-        return self._stopped[0] != 0
 
 
 class _Round:
@@ -201,7 +203,7 @@ class _Round:
 
 
 def _record(results: Sequence[Pair]) -> None:
-    # A receiver that fails must not spoil the figures of those that work.
+    """Write down ``results``, lane by lane: who fails must not spoil the figures of the others."""
     for lane in LANES:
         of_lane = [pair for pair in results if pair[0].receiver.slow == (lane == SLOW)]
         if of_lane:
@@ -209,6 +211,21 @@ def _record(results: Sequence[Pair]) -> None:
 
 
 def _record_lane(lane: str, results: Sequence[Pair]) -> None:
+    """Write down ``results`` together, or one by one where one of them cannot be written."""
+    try:
+        _write(lane, results)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        if len(results) > 1:
+            for each in results:
+                _record_lane(lane, [each])
+        else:
+            # Trying that again would only hold up what came in after it.
+            log.exception("an attempt of delivery %s cannot be recorded", results[0][0].id)
+
+
+def _write(lane: str, results: Sequence[Pair]) -> None:
     schedule = settings().webhook_retry_schedule
     latencies = on_connection(
         lambda connection: webhook_service.record_attempts(connection, results, schedule=schedule)

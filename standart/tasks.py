@@ -58,9 +58,6 @@ NUDGE_SECONDS = 0.05
 # Those of this process; a signal of Celery comes without an app.
 _deliverers: weakref.WeakSet[Deliverer] = weakref.WeakSet()
 
-# Set when the worker is told to end: no long task keeps it waiting.
-_stopping = threading.Event()
-
 
 @shared_task(name="standart.expire")
 def expire() -> int:
@@ -137,10 +134,13 @@ def purge() -> int:
             + session_service.purge_sessions(session, lifetime_seconds=lifetime)
         )
     )
-    days = current_settings().webhook_retention_days
+    days, engine_here = current_settings().webhook_retention_days, deliverer()
     events = on_connection(
         lambda connection: retention_service.purge(
-            connection, days=days, go_on=lambda: not _stopping.is_set()
+            # A worker that is told to end is not kept waiting.
+            connection,
+            days=days,
+            go_on=lambda: not engine_here.stopped,
         )
     )
     on_connection(lambda connection: heartbeat_service.beat(connection, "purge"))
@@ -229,7 +229,6 @@ def sweep_at_start(**_: object) -> None:
 @worker_shutting_down.connect
 def stop_delivering(**_: object) -> None:
     """Claim nothing more when the worker is told to end: it waits for what is under way."""
-    _stopping.set()
     for each in _deliverers:
         each.stop()
 

@@ -35,19 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure, print the tables and write the JSON file; return the exit code."""
     options = _options(arguments)
     try:
-        content = measure(options)
+        measure(options)
     except (NotStarted, Distorted, EngineError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    write_json(options.json, content)
     return 0
 
 
-def measure(options: argparse.Namespace) -> dict[str, object]:
-    """Run the chosen parts; return everything that was measured, and on what.
+def measure(options: argparse.Namespace) -> None:
+    """Run the chosen parts; write everything that was measured, and on what, after each.
 
     Raises:
         NotStarted, EngineError: something did not come up.
@@ -62,7 +61,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         standart = Standart(stage, receiver)
         for name in options.only or PARTS:
             content[name] = PARTS[name](standart, receiver, options)
-    return content
+            write_json(options.json, content)
 
 
 def measure_throughput(

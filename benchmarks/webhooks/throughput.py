@@ -16,7 +16,7 @@ POLL_SECONDS = 0.1
 WAIT_SECONDS = 120.0
 
 # The first messages of a round: connections are opened and plans made. They do not count.
-WARM_UP = 200
+WARM_UP = 100
 FEWEST, MOST = 100, 30_000
 
 HEAD = ("deliveries/s", "slowest..fastest", "sender", "PostgreSQL", "Valkey", "receiver")
@@ -105,7 +105,7 @@ def measure(
     """
     counts = {}
     for sender in senders:
-        tried, _ = one_round(stage, receiver, sender, path, 2 * FEWEST)
+        tried, _ = one_round(stage, receiver, sender, path, FEWEST)
         tried, _ = one_round(stage, receiver, sender, path, _fill(tried.rate, 1.0))
         counts[sender.name] = _fill(tried.rate, seconds)
     measured: dict[str, list[Round]] = {sender.name: [] for sender in senders}

@@ -92,7 +92,8 @@ def create(
         endpoint_rules.require({name: getattr(new, name) for name in _CHECKED})
         owner_id = merchants.meant_by(connection, actor, new.user_id).id
         # Held until the commit, so that two requests cannot both be the twentieth.
-        connection.execute(sql.HOLD_OWNER, {"user_id": owner_id})
+        if connection.execute(sql.HOLD_OWNER, {"user_id": owner_id}).one_or_none() is None:
+            raise InvalidInput.of("user_id", "This user was deleted meanwhile.")
         made = {"user_id": owner_id, "id": new.fresh_id}
         if connection.execute(sql.HOLD, {"id": new.fresh_id}).one_or_none() is None:
             if connection.scalar(sql.COUNT, {"user_id": owner_id}) >= MOST_ENDPOINTS:

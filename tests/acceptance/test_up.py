@@ -416,7 +416,7 @@ def test_the_demo_has_all_states_and_its_webhooks_arrive_signed(start: Start) ->
 
 def test_metrics_have_a_port_of_their_own_that_shows_the_whole_tree(start: Start) -> None:
     port = loopback_port()
-    up = start("--demo", STANDART_METRICS_PORT=str(port)).ready()
+    up = start(options=("--demo",), STANDART_METRICS_PORT=str(port)).ready()
     up.call("/create_transaction", {"amount": "1.00"}, up.key)
     deadline = time.monotonic() + 30
     wanted = (

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from flask import Flask
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from standart import tasks
 from standart.clock import new_id
 from standart.db import autocommit, sqlstate, transaction
 from standart.encryption import Keyring
 from standart.errors import NotFound
 from standart.services import (
     event_list,
+    heartbeat_service,
     late_payment_service,
     replay_service,
     retention_service,
@@ -30,6 +34,7 @@ from tests.builders import ORIGIN, TestUser, make_transaction, make_user
 from tests.integration.ages import grow_old
 from tests.integration.attacks import DENIED, attack
 from tests.integration.books import findings
+from tests.integration.commands import Run
 from tests.integration.concurrency import blocked, uncommitted
 from tests.movements import Mover
 
@@ -211,6 +216,33 @@ def test_it_stops_where_it_is_told_to(
     grow_old(superuser, 31)
     assert retention_service.purge(connection, days=30, go_on=lambda: False) == 0
     assert counts(connection) == (1, 0, 0)
+
+
+def test_the_sweep_purges_by_the_setting_until_the_worker_is_told_to_end(
+    make_app: Callable[..., Flask], connection: Connection, superuser: Engine, mute: TestUser
+) -> None:
+    cancel(connection, mute)
+    grow_old(superuser, 8)
+    ever, ended, week = (make_app(webhook_retention_days=days) for days in (0, 7, 7))
+    ended.extensions["standart.deliverer"].stop()
+    for app in (ever, ended):
+        with app.app_context():
+            assert tasks.purge.run() == 0
+    assert counts(connection) == (1, 0, 0)
+    with week.app_context():
+        assert tasks.purge.run() == 1
+    assert counts(connection) == (0, 0, 0)
+    assert "purge" in heartbeat_service.ages(connection)
+
+
+def test_the_command_purges_at_once(
+    run: Run, connection: Connection, superuser: Engine, mute: TestUser
+) -> None:
+    cancel(connection, mute)
+    grow_old(superuser, 8)
+    assert run("purge").stdout == "purged 0\n"
+    done = run("purge", STANDART_WEBHOOK_RETENTION_DAYS="7")
+    assert (done.exit_code, done.stdout) == (0, "purged 1\n")
 
 
 def test_how_long_events_are_kept_beyond_their_time(
