@@ -18,6 +18,7 @@ from types import TracebackType
 from standart.webhooks import loops
 from standart.webhooks.addresses import Target, UrlRules, parse_url
 from standart.webhooks.connections import Closed, Connection
+from standart.webhooks.deadlines import Deadlines
 from standart.webhooks.dialing import dial
 from standart.webhooks.exchange import Answer, Meter, request_bytes, request_line
 from standart.webhooks.lookups import Lookups, Resolve, approved_addresses, system_addresses
@@ -150,6 +151,7 @@ class Sender:
         self._loop = asyncio.get_running_loop()
         self._pool = Pool(self._limits)
         self._lookups = Lookups(self._resolve)
+        self._deadlines = Deadlines(self._deadline)
         return self
 
     async def __aexit__(
@@ -159,6 +161,7 @@ class Sender:
         traceback: TracebackType | None,
     ) -> None:
         self._lookups.close()
+        self._deadlines.close()
         self._pool.close()
         for connection in self._open:
             connection.abort()
@@ -175,12 +178,18 @@ class Sender:
         course = _Course()
         outcome = error = ""
         started = self._loop.time()
+        deadline = self._deadlines.start()
         try:
-            async with asyncio.timeout(self._deadline):
-                await self._exchange(delivery, course)
+            await self._exchange(delivery, course)
+        except asyncio.CancelledError:
+            if not deadline.was_the_only_reason():
+                raise
+            outcome, error = failure_of(TimeoutError(), self._deadline)
         except Exception as exc:
             # Caught whatever it is: one odd receiver must not end what serves all the others.
             outcome, error = failure_of(exc, self._deadline)
+        finally:
+            self._deadlines.end(deadline)
         return _attempt(course, outcome, error, self._loop.time() - started)
 
     async def _exchange(self, delivery: Delivery, course: _Course) -> None:
