@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -103,8 +104,20 @@ def _run_worker(settings: Settings, *, with_beat: bool, concurrency: int) -> NoR
     )
     if with_beat:
         threading.Thread(target=_embedded_beat, args=(queue,), name="beat", daemon=True).start()
+    _spare_the_collector()
     running.start()
     sys.exit(running.exitcode)
+
+
+def _spare_the_collector() -> None:
+    """Let the garbage collector look at what lives for ever once, and at the rest less often.
+
+    Hundreds of attempts under way are many objects that are no garbage; going through them
+    at the usual thresholds was a fifth of the processor time of a delivery.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @click.command
