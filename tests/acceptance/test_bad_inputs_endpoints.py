@@ -302,26 +302,26 @@ def test_the_default_endpoint_is_not_deleted(server: Http, world: World) -> None
 
 
 METHODS = (
-    ("PUT", "", {"GET", "HEAD", "POST"}),
-    ("DELETE", "", {"GET", "HEAD", "POST"}),
-    ("PUT", "/{endpoint}", {"GET", "HEAD", "PATCH", "DELETE"}),
-    ("POST", "/{endpoint}", {"GET", "HEAD", "PATCH", "DELETE"}),
-    ("GET", "/{endpoint}/rotate_secret", {"POST"}),
-    ("GET", "/{endpoint}/test", {"POST"}),
-    ("GET", "/{endpoint}/replay", {"POST"}),
-    ("POST", "/{endpoint}/replays", {"GET", "HEAD"}),
-    ("DELETE", "/{endpoint}/replays/{replay}", {"GET", "HEAD"}),
+    ("PUT", "", "GET, HEAD, POST"),
+    ("DELETE", "", "GET, HEAD, POST"),
+    ("PUT", "/{endpoint}", "GET, HEAD, PATCH, DELETE"),
+    ("POST", "/{endpoint}", "GET, HEAD, PATCH, DELETE"),
+    ("GET", "/{endpoint}/rotate_secret", "POST"),
+    ("GET", "/{endpoint}/test", "POST"),
+    ("GET", "/{endpoint}/replay", "POST"),
+    ("POST", "/{endpoint}/replays", "GET, HEAD"),
+    ("DELETE", "/{endpoint}/replays/{replay}", "GET, HEAD"),
 )
 
 
-@pytest.mark.parametrize(("method", "place", "allowed"), METHODS, ids=lambda part: str(part))
+@pytest.mark.parametrize(("method", "place", "allowed"), METHODS)
 def test_a_wrong_method_is_405(
-    server: Http, world: World, method: str, place: str, allowed: set[str]
+    server: Http, world: World, method: str, place: str, allowed: str
 ) -> None:
     path = PATH + place.format_map(world.ids)
     reply = server.call(method, path, key=world.shop.key)
     refused(reply, 405, "method_not_allowed")
-    assert set(reply.headers["allow"].split(", ")) == allowed
+    assert set(reply.headers["allow"].split(", ")) == set(allowed.split(", "))
 
 
 QUERIES = {
