@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from standart.api import checks
 from standart.api.fields import (
@@ -62,25 +62,27 @@ class ListEvents(Request, frozen=True):
             checks.require(*((name, getattr(self, name), _not_with_after) for name in others))
 
 
-class WebhookBody(Reply, frozen=True):
+class WebhookBody(Reply, frozen=True, kw_only=True):
     """What a webhook about a transaction carries; `id` and `status` are the transaction's."""
 
     type: TransactionEvent
     timestamp: Moment
     id: Id
     status: Status
-    sequence: Sequence
+    # Bodies of events from before there were numbers stay as they were signed.
+    sequence: Sequence | UnsetType = UNSET
     data: Transaction
 
 
-class EventBody(Reply, frozen=True):
+class EventBody(Reply, frozen=True, kw_only=True):
     """What happened, byte for byte as webhooks carry it; `id` and `status` are the object's."""
 
     type: EventType
     timestamp: Moment
     id: Id
     status: str
-    sequence: Sequence
+    # Bodies of events from before there were numbers stay as they were signed.
+    sequence: Sequence | UnsetType = UNSET
     data: Annotated[
         dict[str, Any],
         Meta(
