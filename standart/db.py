@@ -339,6 +339,14 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """Hold a part of a transaction, also of ``unit``'s: an error undoes that part alone."""
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    with raw.transaction():
+        yield
+
+
+@contextmanager
 def unit(connection: Connection) -> Iterator[None]:
     """Hold one transaction on a connection in autocommit mode: all of the block or nothing.
 

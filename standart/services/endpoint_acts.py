@@ -32,6 +32,9 @@ from standart.webhooks import signing
 MOST_ENDPOINTS: Final = 20
 """How many a user may have, the default one among them."""
 
+MOST_LET_GO: Final = 5_000
+"""How much that waits for its turn is due at once when its endpoint wants order no more."""
+
 _CHECKED: Final = ("event_types", "description", "headers", "rate_limit")
 
 _STOPPED_BY_US: Final = (DisabledReason.GONE.value, DisabledReason.FAILING.value)
@@ -321,8 +324,12 @@ def _state(moment: datetime | None, reason: str | None) -> dict[str, Any]:
 
 def _apply(connection: Connection, actor: Actor, row: Row[Any], wanted: dict[str, Any]) -> None:
     key = {"user_id": row.user_id, "id": row.id}
-    if wanted.keys() & {"url", "disabled_at", "rate_limit"}:
+    if wanted.keys() & {"url", "disabled_at"}:
         endpoint_service.forgive(connection, row.user_id, row.id)
+    if "rate_limit" in wanted:
+        connection.execute(sql.FORGET_PACE, key)
+    if wanted.get("ordered") is False:
+        connection.execute(sql.LET_GO, {**key, "most": MOST_LET_GO})
     assignments = ", ".join(f"{name} = :{name}" for name in wanted)
     connection.execute(
         text(f"UPDATE webhook_endpoints SET {assignments} WHERE user_id = :user_id AND id = :id"),

@@ -58,3 +58,22 @@ ROTATE = text(
     WHERE user_id = :user_id AND id = :id
     """
 )
+
+# The bucket of the former limit says nothing about the new one; failures stay what they were.
+FORGET_PACE = text(
+    "UPDATE webhook_lanes SET free_at = NULL WHERE user_id = :user_id AND endpoint_id = :id"
+)
+
+# What was never tried and is due later was moved behind an event that comes before it. The rest
+# of a longer pile is due when that event is. Rows that results are written to are passed by:
+# their writer waits for the lane, which is held here.
+LET_GO = text(
+    """
+    UPDATE deliveries SET next_attempt_at = clock_timestamp()
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM deliveries
+        WHERE user_id = :user_id AND endpoint_id = :id AND state = 'waiting' AND lease IS NULL
+          AND attempt_count = schedule_start AND next_attempt_at > clock_timestamp()
+        ORDER BY next_attempt_at LIMIT :most FOR UPDATE SKIP LOCKED))
+    """
+)

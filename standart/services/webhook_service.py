@@ -9,25 +9,29 @@ again is only probed, with pauses that grow, until it answers.
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row
+from sqlalchemy.exc import DBAPIError
 
 from standart.clock import new_id, timestamp
-from standart.db import unit
+from standart.db import savepoint, unit
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError
 from standart.models import DisabledReason
 from standart.services import endpoint_service
 from standart.services import webhook_sql as sql
 from standart.webhooks import signing
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS: Final = 30
 JITTER: Final = 0.2
@@ -58,6 +62,11 @@ BURST_SECONDS: Final = 0.1
 WALK: Final = 1000
 ORPHANS: Final = 1000
 
+# How much that is due at ordered endpoints one claim looks at, and at each at least: an event that
+# waits for an earlier one is moved behind it, and the next claim goes on from there.
+LOOK: Final = 2000
+LEAST_LOOK: Final = 10
+
 LATE_SECONDS: Final = 60
 """From this age on of the oldest due delivery that waits for us somebody must look."""
 
@@ -69,12 +78,14 @@ class Receiver:
     """Where a claimed delivery goes, with what it is signed by."""
 
     url: str
-    secrets: tuple[str, ...]
-    extra_headers: Mapping[str, str]
+    secrets: tuple[str, ...] = field(repr=False)
+    extra_headers: Mapping[str, str] = field(repr=False)
     problem: str = ""
     """Why nothing for it can be signed and so not be sent; empty for nearly all."""
     slow: bool = False
     """Whether it is only probed, as it failed too often."""
+    ordered: bool = False
+    """Whether an object's next event waits for the end of this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +181,9 @@ def claim_due(
         if stopped:
             per_lane = max(1, ORPHANS // len(stopped))
             connection.execute(sql.ORPHAN, {**_names(stopped), "batch": per_lane})
-        deliveries, cut = _claim(connection, keyring, lanes, batch) if lanes else ([], False)
+        deliveries, cut = (
+            _claim(connection, keyring, lanes, batch // len(lanes)) if lanes else ([], False)
+        )
     cursor = _go_on(rows[0], held, batch)
     soonest = None if rows[0].soonest is None else float(rows[0].soonest)
     return Claim(deliveries, cursor, soonest, full=cursor != BEGINNING or cut or bool(stopped))
@@ -186,22 +199,15 @@ def _go_on(last: Row[Any], held: Sequence[Row[Any]], batch: int) -> tuple[UUID, 
 
 
 def _claim(
-    connection: Connection, keyring: Keyring, lanes: Sequence[Row[Any]], batch: int
+    connection: Connection, keyring: Keyring, lanes: Sequence[Row[Any]], share: int
 ) -> tuple[list[ClaimedDelivery], bool]:
-    """Claim an equal share for each lane; also tell whether one may have more than its share."""
-    share = batch // len(lanes)
+    """Claim up to ``share`` for each lane; also tell whether there may be more right now."""
     lease = new_id()
-    rows = connection.execute(
-        sql.CLAIM,
-        {
-            **_names(lanes),
-            "rooms": [_room(lane) for lane in lanes],
-            "shares": [min(share, _pace(lane)) for lane in lanes],
-            "ordered": [lane.ordered for lane in lanes],
-            "lease": lease,
-            "lease_seconds": LEASE_SECONDS,
-        },
-    ).all()
+    free = [lane for lane in lanes if not lane.ordered]
+    ordered = [lane for lane in lanes if lane.ordered]
+    rows = list(connection.execute(sql.CLAIM, _wanted(free, share, lease)).all()) if free else []
+    more, moved = _claim_ordered(connection, ordered, share, lease) if ordered else ([], False)
+    rows += more
     taken = Counter(row.endpoint_id for row in rows)
     _keep_pace(connection, [lane for lane in lanes if lane.rate_limit is not None], taken)
     receivers = {
@@ -220,7 +226,41 @@ def _claim(
         )
         for row in rows
     ]
-    return claimed, max(taken.values(), default=0) >= share
+    return claimed, moved or max(taken.values(), default=0) >= share
+
+
+def _claim_ordered(
+    connection: Connection, lanes: Sequence[Row[Any]], share: int, lease: UUID
+) -> tuple[list[Row[Any]], bool]:
+    """Claim for endpoints that want order; also tell whether something had to be moved.
+
+    What goes wrong with one of them takes no other along, neither these nor those without order.
+    """
+    look = max(LEAST_LOOK, LOOK // len(lanes))
+    try:
+        with savepoint(connection):
+            wanted = _wanted(lanes, share, lease)
+            found = connection.execute(sql.CLAIM_ORDERED, {**wanted, "look": look}).all()
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        if len(lanes) == 1:
+            log.warning("nothing is claimed for endpoint %s: %r", lanes[0].endpoint_id, error)
+            return [], False
+        halves = lanes[::2], lanes[1::2]
+        parts = [_claim_ordered(connection, half, share, lease) for half in halves]
+        return [row for rows, _ in parts for row in rows], any(moved for _, moved in parts)
+    return [row for row in found if row.id is not None], found[0].moved > 0
+
+
+def _wanted(lanes: Sequence[Row[Any]], share: int, lease: UUID) -> dict[str, Any]:
+    return {
+        **_names(lanes),
+        "rooms": [_room(lane) for lane in lanes],
+        "shares": [min(share, _pace(lane)) for lane in lanes],
+        "lease": lease,
+        "lease_seconds": LEASE_SECONDS,
+    }
 
 
 def _names(lanes: Iterable[Row[Any]]) -> dict[str, list[UUID]]:
@@ -265,18 +305,17 @@ def _keep_pace(
 
 
 def _receiver(keyring: Keyring, lane: Row[Any]) -> Receiver:
-    slow = lane.failures >= PATIENCE
+    to = Receiver(lane.url, (), {}, slow=lane.failures >= PATIENCE, ordered=lane.ordered)
     try:
         secrets = endpoint_service.open_secrets(
             keyring, lane.endpoint_id, lane.secret, lane.previous_secret
         )
         extra = endpoint_service.open_headers(keyring, lane.endpoint_id, lane.headers)
     except ConfigurationError as error:
-        return Receiver(lane.url, (), {}, problem=error.detail, slow=slow)
+        return replace(to, problem=error.detail)
     except (ValueError, msgspec.MsgspecError):
-        problem = "what was sealed is no secret and no headers"
-        return Receiver(lane.url, (), {}, problem=problem, slow=slow)
-    return Receiver(lane.url, tuple(secrets), extra, slow=slow)
+        return replace(to, problem="what was sealed is no secret and no headers")
+    return replace(to, secrets=tuple(secrets), extra_headers=extra)
 
 
 def record_attempts(
@@ -334,6 +373,7 @@ def _outcome(
         "state": state,
         "delay": delay,
         "url": delivery.receiver.url,
+        "ordered": delivery.receiver.ordered,
         "outcome": result.outcome,
         "status_code": result.status_code,
         "excerpt": _clean(result.excerpt),
@@ -371,4 +411,4 @@ def oldest_due_seconds(connection: Connection) -> float:
     What waits for its own receiver does not count: one that fails and is only probed, or one
     that asked for a pace.
     """
-    return float(connection.execute(sql.LAG, {"patience": PATIENCE}).scalar_one())
+    return float(connection.execute(sql.LAG, {"patience": PATIENCE, "look": LOOK}).scalar_one())

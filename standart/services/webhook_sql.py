@@ -65,15 +65,14 @@ HOLD_LANES = text(
     """
 )
 
-# In an ordered endpoint an object's event waits while an earlier one of it does.
-_BLOCKED = """
-    EXISTS (
-        SELECT FROM events v
-        JOIN events e ON e.user_id = v.user_id AND e.sequence < v.sequence
-            AND (e.transaction_id = v.transaction_id OR e.payout_id = v.payout_id)
-        JOIN deliveries p ON p.user_id = e.user_id AND p.event_id = e.id
-            AND p.endpoint_id = d.endpoint_id AND p.state = 'waiting'
-        WHERE v.user_id = d.user_id AND v.id = d.event_id)
+# The events before that of the delivery ``d`` that its endpoint gets too and has not got yet.
+_BEFORE = """
+    FROM events v
+    JOIN events e ON e.user_id = v.user_id AND e.sequence < v.sequence
+        AND (e.transaction_id = v.transaction_id OR e.payout_id = v.payout_id)
+    JOIN deliveries p ON p.user_id = e.user_id AND p.event_id = e.id
+        AND p.endpoint_id = d.endpoint_id AND p.state = 'waiting'
+    WHERE v.user_id = d.user_id AND v.id = d.event_id
 """
 
 _UNDER_WAY = f"""
@@ -82,29 +81,16 @@ _UNDER_WAY = f"""
       AND b.lease IS NOT NULL AND b.next_attempt_at > {_NOW}
 """
 
-# Runs after the lanes are held, so it sees every lease that another worker took before. The
-# lease is the due time itself, moved behind its end: whatever happens to the worker, the
+_LANES = """
+    SELECT * FROM unnest(CAST(:user_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]),
+        CAST(:rooms AS int[]), CAST(:shares AS int[])) AS l (user_id, endpoint_id, room, share)
+"""
+
+# The lease is the due time itself, moved behind its end: whatever happens to the worker, the
 # delivery is due again then. Rows are found again by their place, which cannot change while
 # they are locked: how many a limit lets through is unknown to the planner, which would take it
 # for a tenth of the pile, and read the whole table.
-CLAIM = text(
-    f"""
-    WITH lane AS MATERIALIZED (
-        SELECT * FROM unnest(CAST(:user_ids AS uuid[]), CAST(:endpoint_ids AS uuid[]),
-            CAST(:rooms AS int[]), CAST(:shares AS int[]), CAST(:ordered AS boolean[])
-        ) AS l (user_id, endpoint_id, room, share, ordered)
-    ),
-    due AS MATERIALIZED (
-        SELECT x.place FROM lane l CROSS JOIN LATERAL (
-            SELECT d.ctid AS place FROM deliveries d
-            WHERE d.user_id = l.user_id AND d.endpoint_id = l.endpoint_id
-              AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
-              AND NOT (l.ordered AND {_BLOCKED})
-            ORDER BY d.next_attempt_at
-            LIMIT least(l.share, greatest(0, l.room - ({_UNDER_WAY})))
-            FOR UPDATE SKIP LOCKED
-        ) AS x
-    ),
+_LEASE = """
     leased AS (
         UPDATE deliveries d
         SET lease = :lease, attempt_count = d.attempt_count + 1,
@@ -112,9 +98,82 @@ CLAIM = text(
         WHERE d.ctid = ANY (ARRAY(SELECT place FROM due))
         RETURNING d.user_id, d.id, d.endpoint_id, d.event_id,
             d.attempt_count - d.schedule_start AS step
-    )
-    SELECT l.user_id, l.id, l.endpoint_id, l.event_id, l.step, v.payload
-    FROM leased l JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id
+    )"""
+_LEASED = "l.user_id, l.id, l.endpoint_id, l.event_id, l.step, v.payload"
+
+# Runs after the lanes are held, so it sees every lease that another worker took before.
+CLAIM = text(
+    f"""
+    WITH lane AS MATERIALIZED ({_LANES}),
+    due AS MATERIALIZED (
+        SELECT x.place FROM lane l CROSS JOIN LATERAL (
+            SELECT d.ctid AS place FROM deliveries d
+            WHERE d.user_id = l.user_id AND d.endpoint_id = l.endpoint_id
+              AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
+            ORDER BY d.next_attempt_at
+            LIMIT least(l.share, greatest(0, l.room - ({_UNDER_WAY})))
+            FOR UPDATE SKIP LOCKED
+        ) AS x
+    ),
+    {_LEASE}
+    SELECT {_LEASED} FROM leased l JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id
+    """
+)
+
+# For endpoints where an object's event waits while an earlier one of it does. It looks at the
+# ``look`` first of what is due, no more: one that has to wait is moved behind the last of those
+# before it, so that it is looked at again only once that one is due, or was let go by RECORD.
+# The first of all therefore may go or is moved, and every claim gets further. Rows that somebody
+# else writes at this moment are passed by: whoever records results holds them while he waits for
+# the lane, and what he lets go must not be moved away again.
+CLAIM_ORDERED = text(
+    f"""
+    WITH lane AS MATERIALIZED (
+        SELECT l.user_id, l.endpoint_id,
+            least(l.share, greatest(0, l.room - ({_UNDER_WAY}))) AS places
+        FROM ({_LANES}) AS l
+    ),
+    seen AS MATERIALIZED (
+        SELECT d.*, b.behind FROM lane l
+        CROSS JOIN LATERAL (
+            SELECT o.ctid AS place, o.user_id, o.endpoint_id, o.id, o.event_id, o.next_attempt_at
+            FROM deliveries o
+            WHERE o.user_id = l.user_id AND o.endpoint_id = l.endpoint_id
+              AND o.state = 'waiting' AND o.next_attempt_at <= {_NOW}
+            ORDER BY o.next_attempt_at LIMIT CASE WHEN l.places > 0 THEN :look ELSE 0 END
+        ) AS d
+        CROSS JOIN LATERAL (SELECT max(p.next_attempt_at) AS behind {_BEFORE}) AS b
+    ),
+    chosen AS MATERIALIZED (
+        SELECT x.place FROM lane l CROSS JOIN LATERAL (
+            SELECT s.place FROM seen s
+            WHERE s.user_id = l.user_id AND s.endpoint_id = l.endpoint_id AND s.behind IS NULL
+            ORDER BY s.next_attempt_at LIMIT l.places
+        ) AS x
+    ),
+    due AS MATERIALIZED (
+        SELECT d.ctid AS place FROM deliveries d
+        WHERE d.ctid = ANY (ARRAY(SELECT place FROM chosen))
+          AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
+        FOR UPDATE SKIP LOCKED
+    ),
+    early AS MATERIALIZED (
+        SELECT d.ctid AS place FROM deliveries d
+        WHERE d.ctid = ANY (ARRAY(SELECT place FROM seen WHERE next_attempt_at <= behind))
+          AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW}
+        FOR UPDATE SKIP LOCKED
+    ),
+    moved AS (
+        UPDATE deliveries d SET next_attempt_at = s.behind + interval '1 microsecond'
+        FROM seen s
+        WHERE d.ctid = ANY (ARRAY(SELECT place FROM early))
+          AND s.user_id = d.user_id AND s.id = d.id
+        RETURNING 1
+    ),
+    {_LEASE}
+    SELECT (SELECT count(*) FROM moved) AS moved, {_LEASED}
+    FROM (SELECT) AS always
+    LEFT JOIN (leased l JOIN events v ON v.user_id = l.user_id AND v.id = l.event_id) ON true
     """
 )
 
@@ -152,14 +211,16 @@ PACE = text(
 # lanes are locked in one order, so that two workers never wait for each other. Failures count
 # up to the opening of the breaker, and each probe after that: what was under way together and
 # fails together says no more than one of it. An equal sign between leases would let the planner
-# look for each result among all that is leased.
+# look for each result among all that is leased. Of an ordered endpoint the object's next events
+# are due now, whether or not they have been moved: a claim may be moving them at this moment.
 RECORD = text(
     """
     WITH result AS MATERIALIZED (
         SELECT * FROM json_to_recordset(CAST(:results AS json)) AS r (
-            user_id uuid, id uuid, lease uuid, state text, delay float8, url text, outcome text,
-            status_code smallint, excerpt text, error text, duration_ms int, request_headers text,
-            response_headers text, dns_ms int, connect_ms int, tls_ms int, first_byte_ms int)
+            user_id uuid, id uuid, lease uuid, state text, delay float8, url text, ordered boolean,
+            outcome text, status_code smallint, excerpt text, error text, duration_ms int,
+            request_headers text, response_headers text, dns_ms int, connect_ms int, tls_ms int,
+            first_byte_ms int)
     ),
     mine AS (
         UPDATE deliveries d
@@ -172,7 +233,24 @@ RECORD = text(
         RETURNING d.user_id, d.id, d.endpoint_id, d.attempt_count, d.state, r.url,
             CASE WHEN r.state = 'delivered' AND d.attempt_count = 1
                 THEN extract(epoch FROM clock_timestamp() - d.created_at) END AS latency,
-            r.status_code
+            r.status_code, r.ordered, d.event_id
+    ),
+    next AS MATERIALIZED (
+        SELECT n.* FROM mine m CROSS JOIN LATERAL (
+            SELECT d.user_id, d.id FROM events v
+            JOIN events e ON e.user_id = v.user_id AND e.sequence > v.sequence
+                AND (e.transaction_id = v.transaction_id OR e.payout_id = v.payout_id)
+            JOIN deliveries d ON d.user_id = e.user_id AND d.event_id = e.id
+                AND d.endpoint_id = m.endpoint_id AND d.state = 'waiting' AND d.lease IS NULL
+            WHERE v.user_id = m.user_id AND v.id = m.event_id
+            OFFSET 0
+        ) AS n
+        WHERE m.ordered AND m.state <> 'waiting'
+    ),
+    let_go AS (
+        UPDATE deliveries d SET next_attempt_at = clock_timestamp()
+        FROM next n
+        WHERE d.user_id = n.user_id AND d.id = n.id AND d.state = 'waiting' AND d.lease IS NULL
     ),
     tried AS (
         INSERT INTO attempts (user_id, delivery_id, number, url, outcome, status_code, excerpt,
@@ -243,9 +321,13 @@ LAG = text(
     )
     SELECT coalesce(extract(epoch FROM {_NOW} - min(
         CASE WHEN NOT w.ordered THEN k.next_attempt_at ELSE (
-            SELECT d.next_attempt_at FROM deliveries d
-            WHERE d.user_id = k.user_id AND d.endpoint_id = k.endpoint_id
-              AND d.state = 'waiting' AND d.next_attempt_at <= {_NOW} AND NOT {_BLOCKED}
+            SELECT d.next_attempt_at FROM (
+                SELECT o.* FROM deliveries o
+                WHERE o.user_id = k.user_id AND o.endpoint_id = k.endpoint_id
+                  AND o.state = 'waiting' AND o.next_attempt_at <= {_NOW}
+                ORDER BY o.next_attempt_at LIMIT :look
+            ) AS d
+            WHERE NOT EXISTS (SELECT {_BEFORE})
             ORDER BY d.next_attempt_at LIMIT 1) END)), 0)
     FROM walk k JOIN webhook_lanes l USING (user_id, endpoint_id)
     JOIN webhook_endpoints w ON w.user_id = k.user_id AND w.id = k.endpoint_id

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
-from standart.services import transaction_service, webhook_service
+from standart.services import endpoint_acts, transaction_service, webhook_service, webhook_sql
 from standart.services.webhook_service import ClaimedDelivery
 from standart.states import PayoutAction
 from tests.builders import ORIGIN, TestUser, make_transaction
 from tests.integration import payouts
-from tests.integration.mail import BAD, GOOD, SCHEDULE, Mail
+from tests.integration.concurrency import blocked, uncommitted
+from tests.integration.mail import BAD, GOOD, SCHEDULE, Mail, by_endpoint
 
 
 @pytest.fixture
@@ -142,3 +143,62 @@ def test_an_event_that_waits_for_its_turn_is_not_our_delay(
         " WHERE attempt_count = 0"
     )
     assert 60 <= webhook_service.oldest_due_seconds(connection) < 600
+
+
+def test_what_goes_wrong_with_one_endpoint_takes_no_other_along(
+    mail: Mail,
+    shop: TestUser,
+    engine: Engine,
+    admin: TestUser,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken, sound = (mail.endpoint(shop, ordered=True) for _ in range(2))
+    free = mail.endpoint(shop)
+    paid_in(engine, admin, shop, connection)
+    fault = f"WITH fault AS MATERIALIZED (SELECT 1 / (CASE WHEN '{broken}' = ANY"
+    fault += " (CAST(:endpoint_ids AS uuid[])) THEN 0 ELSE 1 END) AS n), lane AS MATERIALIZED ("
+    statement = webhook_sql.CLAIM_ORDERED.text.replace("WITH lane AS MATERIALIZED (", fault, 1)
+    statement = statement.replace("FROM (SELECT) AS always", "FROM fault AS always", 1)
+    monkeypatch.setattr(webhook_sql, "CLAIM_ORDERED", text(statement))
+
+    assert by_endpoint(mail.claimed()) == {sound: 1, free: 2}
+
+    assert mail.states(broken) == {"waiting": 2}
+
+
+def test_what_is_recorded_while_a_claim_moves_the_next_event_lets_it_go(
+    mail: Mail,
+    shop: TestUser,
+    ordered: UUID,
+    engine: Engine,
+    superuser: Engine,
+    admin: TestUser,
+    connection: Connection,
+) -> None:
+    paid = paid_in(engine, admin, shop, connection)
+    [created] = mail.claimed()
+    with uncommitted(engine) as other:
+        assert webhook_service.claim_due(other, mail.keyring).deliveries == []
+        with blocked(superuser, lambda: mail.answer([created], GOOD)) as recording:
+            other.commit()
+            recording.result()
+    assert told(mail.claimed()) == [(paid, "transaction.confirmed")]
+
+
+def test_without_order_nothing_waits_for_its_turn_any_more(
+    mail: Mail,
+    shop: TestUser,
+    ordered: UUID,
+    engine: Engine,
+    admin: TestUser,
+    connection: Connection,
+) -> None:
+    paid = paid_in(engine, admin, shop, connection)
+    mail.answer(mail.claimed(), BAD)
+    assert mail.claimed() == []
+
+    changes = endpoint_acts.Changes(ordered=False)
+    endpoint_acts.update(connection, shop.actor, ORIGIN, mail.keyring, ordered, changes)
+
+    assert told(mail.claimed()) == [(paid, "transaction.confirmed")]

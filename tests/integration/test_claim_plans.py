@@ -10,12 +10,12 @@ from uuid import UUID
 import msgspec
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from standart.services import webhook_service, webhook_sql
-from standart.services.webhook_service import BACKOFF, LEASE_SECONDS, ROOM, WALK
+from standart.services.webhook_service import BACKOFF, LEASE_SECONDS, LOOK, ROOM, WALK
 from tests.builders import TestUser
-from tests.integration.mail import BAD, SCHEDULE, Mail, analyze
+from tests.integration.mail import BAD, GOOD, SCHEDULE, Mail, analyze
 
 Explained = Callable[..., dict[str, Any]]
 
@@ -111,15 +111,17 @@ def check_walk(explained: Explained) -> None:
 
 
 def check_claim(explained: Explained, shop: TestUser, endpoints: list[UUID], ordered: bool) -> None:
+    statement = webhook_sql.CLAIM_ORDERED if ordered else webhook_sql.CLAIM
+    look = {"look": BATCH} if ordered else {}
     plan = explained(
-        webhook_sql.CLAIM.text,
+        statement.text,
         user_ids=[shop.id] * 31,
         endpoint_ids=endpoints,
         rooms=[100] * 31,
         shares=[BATCH] * 31,
-        ordered=[ordered] * 31,
         lease=UUID(int=1),
         lease_seconds=LEASE_SECONDS,
+        **look,
     )
     assert {"ix_deliveries_due", "ix_deliveries_leased"} <= indexes(plan)
     assert not whole_scans(plan) & {"deliveries", "events"}
@@ -155,7 +157,7 @@ def check_record(explained: Explained, mail: Mail) -> None:
 
 
 def check_lag(explained: Explained) -> None:
-    plan = explained(webhook_sql.LAG.text, patience=5)
+    plan = explained(webhook_sql.LAG.text, patience=5, look=LOOK)
     assert not whole_scans(plan) & {"deliveries", "events"}
     assert read(plan, "deliveries") <= 10 * 31
 
@@ -172,3 +174,77 @@ def test_all_statements_go_along_the_indexes_and_read_little(
     check_orphan(explained, shop, endpoints[15])
     check_record(explained, mail)
     check_lag(explained)
+
+
+BLOCKED = 20_000
+
+# Transactions that were created and confirmed while the receiver was down: the creations were
+# tried and wait an hour, what came after them is due since long.
+_PAIRS = """
+    WITH object AS (
+        INSERT INTO transactions (user_id, id, amount, commission, commission_rate, currency,
+            expires_at)
+        SELECT :user_id, gen_random_uuid(), 100, 0, 0, 'RUB', now() + interval '1 day'
+        FROM generate_series(1, :count) RETURNING user_id, id
+    ),
+    event AS (
+        INSERT INTO events (user_id, id, transaction_id, type, sequence, payload)
+        SELECT o.user_id, gen_random_uuid(), o.id, k.type, k.sequence, '{}'
+        FROM object o CROSS JOIN (
+            VALUES ('transaction.created', 1), ('transaction.confirmed', 2)) AS k (type, sequence)
+        RETURNING user_id, id, sequence
+    )
+    INSERT INTO deliveries (user_id, id, event_id, endpoint_id, attempt_count, next_attempt_at)
+    SELECT user_id, gen_random_uuid(), id, :endpoint_id, 2 - sequence,
+        now() + CASE sequence WHEN 1 THEN interval '1 hour' ELSE interval '-1 hour' END
+    FROM event
+"""
+
+
+def test_a_pile_that_waits_for_its_turn_is_looked_at_in_small_parts(
+    mail: Mail, explained: Explained, superuser: Engine
+) -> None:
+    shop = mail.shop(url=None)
+    ordered, other = mail.endpoint(shop, ordered=True), mail.shop()
+    mail.pile(other, count=3)
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        pairs = {"user_id": shop.id, "endpoint_id": ordered, "count": BLOCKED}
+        connection.execute(text(_PAIRS), pairs)
+        analyze(connection)
+        connection.execute(text("ANALYZE transactions"))
+
+    plan = explained(
+        webhook_sql.CLAIM_ORDERED.text,
+        user_ids=[shop.id],
+        endpoint_ids=[ordered],
+        rooms=[100],
+        shares=[BATCH],
+        lease=UUID(int=1),
+        lease_seconds=LEASE_SECONDS,
+        look=LOOK,
+    )
+    assert not whole_scans(plan) & {"deliveries", "events"}
+    assert LOOK <= read(plan, "deliveries") <= 6 * LOOK
+    assert read(plan, "events") <= 6 * LOOK
+    plan = explained(webhook_sql.LAG.text, patience=5, look=LOOK)
+    assert not whole_scans(plan) & {"deliveries", "events"}
+    assert read(plan, "deliveries") <= 3 * LOOK
+    assert read(plan, "events") <= 3 * LOOK
+
+    # Each claim moves its part away, and nobody else waits for that.
+    assert [each.endpoint_id for each in mail.claimed()] == [other.id] * 3
+    claims = 1
+    while mail.claim().full:
+        claims += 1
+    assert claims == BLOCKED // LOOK
+    due = "SELECT count(*) FROM deliveries WHERE next_attempt_at <= clock_timestamp()"
+    assert mail.one(due)[0] == 0
+
+    # Once the receiver is back the first parts come, and let go what waited for them.
+    mail.pass_time(7200)
+    created = [each for each in mail.claimed() if each.endpoint_id == ordered]
+    assert {each.attempt for each in created} == {2}
+    mail.answer(created, GOOD)
+    fresh = f"{due} AND next_attempt_at > clock_timestamp() - interval '1 hour'"
+    assert mail.one(f"{fresh} AND attempt_count = 0")[0] == len(created)
