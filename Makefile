@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format bench bench-quick bench-ledger bench-webhooks lock translations clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks lock translations clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ test: $(VENV)/.dev ## Run the tests against real engines
 
 test-slow: $(VENV)/.dev ## Run all tests, the long state machines included
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+chaos: $(VENV)/.dev ## Kill everything while 20,000 webhooks go out: make chaos ARGS="--seed 7"
+	@exec $(BIN)/python -m tests.acceptance.chaos $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, layers, migrations and generated files
 	$(BIN)/ruff check .

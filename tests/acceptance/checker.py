@@ -2,10 +2,9 @@
 
 Everything is read in one REPEATABLE READ snapshot. The numbers of the findings are those of
 the list of invariants: I1 sums to zero, I2 and I3 balances, I4 statuses, I5 journals, I6
-events, I7 their course, I8 deliveries, I9 the receiver's log, I11 and I12 what clients know, I14
-keys, I15
-commission, I16 amounts, I17 expiry, I20 answers and logs. Replays (I13) and repeated sweeps
-(I21) need the running service; they are beside this.
+events, I7 their course, I8 deliveries, I9 the receiver's log, I11 and I12 what clients know,
+I14 keys, I15 commission, I16 amounts, I17 expiry, I20 answers and logs. Replays (I13) and
+repeated sweeps (I21) need the running service; they are beside this.
 """
 
 from __future__ import annotations
@@ -142,12 +141,15 @@ QUERIES = {
     "I7 an event tells of another change than it is": """
         SELECT id, type, sequence, payload FROM events
         WHERE (payload::json ->> 'sequence')::int <> sequence""",
+    # What was never tried is dead only where its endpoint was stopped meanwhile.
     "I8 a delivery waits for nothing, or is held for ever": f"""
-        SELECT id, state, attempt_count, next_attempt_at, lease FROM deliveries
+        SELECT id, state, attempt_count, next_attempt_at, lease FROM deliveries d
         WHERE (state = 'waiting') <> (next_attempt_at IS NOT NULL)
             OR lease IS NOT NULL
                 AND next_attempt_at > clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-            OR state = 'dead' AND attempt_count = 0""",
+            OR state = 'dead' AND attempt_count = 0 AND NOT EXISTS (
+                SELECT FROM webhook_endpoints w WHERE w.user_id = d.user_id
+                    AND w.id = d.endpoint_id AND (w.disabled_at IS NOT NULL OR w.url IS NULL))""",
     "I16 an amount or commission is out of range": """
         SELECT id, amount, commission FROM transactions
         WHERE amount <= 0 OR commission < 0 OR commission > amount""",
@@ -159,7 +161,7 @@ QUERIES = {
     "I17 the event of an expiry is older than the expiry": """
         SELECT t.id, t.expires_at, v.created_at FROM transactions t
         JOIN events v ON v.transaction_id = t.id
-        WHERE t.status = 'expired' AND v.created_at < t.expires_at""",
+        WHERE v.type = 'transaction.expired' AND v.created_at < t.expires_at""",
 }
 
 OVERDUE = """
