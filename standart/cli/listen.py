@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from types import FrameType
 from typing import Final
 from urllib.parse import urlsplit
@@ -128,6 +128,8 @@ def listen(
     """
     wanted = _types(types)
     _check_base(base)
+    if is_readable_by_others(base):
+        _note(f"warning: {base} is plain http, so others on the way can read the key")
     forwarder = (
         None if forward_to is None else Forwarder.to(forward_to, anywhere=anywhere, secret=secret)
     )
@@ -168,6 +170,18 @@ def _check_base(base: str) -> None:
         usable = False
     if not usable:
         raise InvalidInput.of("--url", "must be a URL such as https://pay.example")
+
+
+def is_readable_by_others(base: str) -> bool:
+    """Say whether a key that is sent to ``base`` leaves this machine unencrypted."""
+    parts = urlsplit(base)
+    host = (parts.hostname or "").rstrip(".")
+    if parts.scheme != "http" or host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 @contextmanager

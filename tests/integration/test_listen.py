@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from standart.__main__ import create_app
 from standart.cli import command_line
 from standart.cli.event_stream import EventStream, StreamedEvent, StreamRefused
-from standart.cli.listen import Forwarder, matches
+from standart.cli.listen import Forwarder, is_readable_by_others, matches
 from standart.errors import InvalidInput
 from standart.models import ApiKey
 from standart.services import key_service
@@ -250,6 +250,36 @@ def test_forwarding_may_leave_this_machine_where_it_is_asked_to() -> None:
 
 
 # The command
+
+
+@pytest.mark.parametrize(
+    ("base", "expected"),
+    [
+        ("http://127.0.0.1:8000", False),
+        ("http://127.9.9.9", False),
+        ("http://[::1]:8000", False),
+        ("http://localhost:8000", False),
+        ("http://LOCALHOST.:8000", False),
+        ("https://pay.example", False),
+        ("http://pay.example", True),
+        ("HTTP://10.0.0.5:8000", True),
+        ("http://localhost.pay.example", True),
+    ],
+)
+def test_a_key_in_the_open_is_seen(base: str, expected: bool) -> None:
+    assert is_readable_by_others(base) is expected
+
+
+def test_a_key_in_the_open_is_warned_of() -> None:
+    url = "http://0.0.0.0:9"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventStream, "start", refuse)
+        said = CliRunner().invoke(command_line(create_app), ["listen", "--url", url, "--key", KEY])
+    assert f"warning: {url} is plain http" in said.stderr
+
+
+def refuse(stream: EventStream) -> None:
+    raise StreamRefused("not now")
 
 
 def refusal(*arguments: str, **variables: str) -> str:
