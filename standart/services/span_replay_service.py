@@ -12,9 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import IntegrityError
 
 from standart.clock import new_id
-from standart.db import unit
+from standart.db import constraint_name, unit
 from standart.errors import EndpointNotCallable, InvalidInput, NotFound, ReplayRunning
 from standart.models import ReplayScope, Scope
 from standart.services import acts, audit_service, endpoint_acts
@@ -25,6 +26,9 @@ from standart.services.key_service import KeyDigest
 
 MOST_EVENTS: Final = 100_000
 """How many events a span may hold, whether or not they are sent anew."""
+
+_TRIES: Final = 3
+_EVENT_IS_THERE: Final = "fk_deliveries_events"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +137,19 @@ def step(connection: Connection, *, batch: int = 500) -> Step | None:
     """Examine up to ``batch`` events of some replay; ``None`` if none is to be gone on with.
 
     The one that has come least far comes first, so that a short one never waits for a long one.
-    It ends early where its endpoint may not be called any more. ``connection`` is in autocommit
-    mode.
+    It ends early where its endpoint may not be called any more. A batch that meets a purge is
+    tried again without what went meanwhile. ``connection`` is in autocommit mode.
     """
+    for _ in range(_TRIES):
+        try:
+            return _step(connection, batch)
+        except IntegrityError as error:
+            if constraint_name(error) != _EVENT_IS_THERE:
+                raise
+    return Step(0, 0)
+
+
+def _step(connection: Connection, batch: int) -> Step | None:
     with unit(connection):
         row = connection.execute(sql.NEXT).one_or_none()
         if row is None:

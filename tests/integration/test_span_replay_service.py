@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 from uuid import UUID
@@ -28,7 +29,8 @@ from standart.services.endpoint_acts import Changes
 from standart.services.span_replay_service import NewReplay, Step
 from standart.services.webhook_service import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_endpoint, make_user, row_counts
-from tests.integration.concurrency import together, uncommitted
+from tests.integration.ages import grow_old
+from tests.integration.concurrency import blocked, together, uncommitted
 
 URL = "https://shop.example/hook"
 DONE = AttemptResult("delivered", 200, "", "", 3)
@@ -115,6 +117,25 @@ def test_dead_takes_what_is_dead_only(
 
     assert run_all(connection) == [Step(2, 1)]
     assert waiting(connection) == {(dead, shop.id)}
+
+
+def test_an_event_that_is_purged_meanwhile_is_passed_over(
+    connection: Connection, engine: Engine, superuser: Engine, keyring: Keyring, shop: TestUser
+) -> None:
+    tell(connection, shop)
+    settle(connection, keyring, DONE)
+    later = make_endpoint(engine, keyring, shop, url=URL + "/later").id
+    grow_old(superuser, 31)
+    young = tell(connection, shop)
+    long = dataclasses.replace(span(later), since=now() - timedelta(days=60))
+    start(connection, shop, long)
+    with uncommitted(engine) as purger:
+        purger.execute(text("SELECT standart_purge_events(now() - interval '30 days', 10)"))
+        with autocommit(engine) as other:
+            with blocked(superuser, lambda: span_replay_service.step(other)) as step:
+                purger.commit()
+            assert step.result() == Step(1, 0)
+    assert {event for event, _ in waiting(connection)} == {young}
 
 
 def test_all_brings_a_later_endpoint_what_it_asks_for(
