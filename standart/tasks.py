@@ -19,6 +19,7 @@ from flask import Flask
 from sqlalchemy import Connection
 
 from standart import delivery
+from standart.clock import monotonic
 from standart.config import Settings
 from standart.delivery import Deliverer, deliverer
 from standart.extensions import (
@@ -53,6 +54,8 @@ DELIVERY_SWEEP_SECONDS = 5
 REPLAY_SWEEP_SECONDS = 5
 FOLD_SECONDS = 10
 PURGE_SECONDS = 600
+BUDGET_SECONDS = 30
+"""A purge or a replay ends after this time; the next beat goes on where it stopped."""
 NUDGE_SECONDS = 0.05
 
 # Those of this process; a signal of Celery comes without an app.
@@ -94,12 +97,12 @@ def deliver_now() -> int:
 
 @shared_task(name="standart.replay")
 def replay() -> int:
-    """Go on with the replays of spans until none is left; return how many events were examined.
+    """Go on with the replays of spans for a while; return how many events were examined.
 
     Each batch is a transaction of its own that holds its replay, so workers share the work.
     """
-    examined = 0
-    while (step := on_connection(_replay_step)) is not None:
+    examined, go_on = 0, _budget()
+    while go_on() and (step := on_connection(_replay_step)) is not None:
         examined += step.examined
         if step.requeued:
             nudge()
@@ -122,11 +125,14 @@ def fold() -> int:
 def purge() -> int:
     """Forget kept answers, failed logins, logins that count no more, and old events.
 
-    Returns how many.
+    Returns how many; what a while does not suffice for is left to the next run.
     """
+    go_on = _budget()
     lifetime = current_settings().session_lifetime_seconds
     answers = _until_done(
-        lambda connection: idempotency_service.purge(connection, batch=PURGE_BATCH), PURGE_BATCH
+        lambda connection: idempotency_service.purge(connection, batch=PURGE_BATCH),
+        PURGE_BATCH,
+        go_on,
     )
     logins = in_transaction(
         lambda session: (
@@ -134,14 +140,9 @@ def purge() -> int:
             + session_service.purge_sessions(session, lifetime_seconds=lifetime)
         )
     )
-    days, engine_here = current_settings().webhook_retention_days, deliverer()
+    days = current_settings().webhook_retention_days
     events = on_connection(
-        lambda connection: retention_service.purge(
-            # A worker that is told to end is not kept waiting.
-            connection,
-            days=days,
-            go_on=lambda: not engine_here.stopped,
-        )
+        lambda connection: retention_service.purge(connection, days=days, go_on=go_on)
     )
     on_connection(lambda connection: heartbeat_service.beat(connection, "purge"))
     if events:
@@ -149,13 +150,22 @@ def purge() -> int:
     return answers + logins + events
 
 
-def _until_done(step: Callable[[Connection], int], batch: int) -> int:
+def _budget() -> Callable[[], bool]:
+    """Return what says yes until the time of a task is up or its worker is told to end."""
+    deadline, engine_here = monotonic() + BUDGET_SECONDS, deliverer()
+    return lambda: not engine_here.stopped and monotonic() < deadline
+
+
+def _until_done(
+    step: Callable[[Connection], int], batch: int, go_on: Callable[[], bool] = lambda: True
+) -> int:
     total = 0
-    while True:
+    while go_on():
         done = on_connection(step)
         total += done
         if done < batch:
-            return total
+            break
+    return total
 
 
 def schedule(expiry_sweep_seconds: int) -> dict[str, dict[str, Any]]:

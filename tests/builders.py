@@ -197,6 +197,9 @@ def empty(superuser: Engine) -> None:
         for table in (*TABLES, "heartbeats"):
             connection.execute(text(f"DELETE FROM {table}"))
         connection.execute(
-            text("UPDATE event_clock SET purged_before = NULL WHERE purged_before IS NOT NULL")
+            text(
+                "UPDATE event_clock SET base = 0, purged_before = NULL, purge_user = NULL,"
+                " purge_at = NULL, purge_id = NULL, server = s.system_identifier,"
+                " written_by = pg_current_xact_id()::text::bigint FROM pg_control_system() AS s"
+            )
         )
-        connection.execute(text("UPDATE event_clock SET base = 0, purged_before = NULL"))

@@ -110,6 +110,7 @@ def _database(engine: Engine, settings: Settings) -> Iterator[Result]:
             yield _role(connection)
             yield _clock(connection)
             if not schema.remedy:
+                yield _event_clock(connection)
                 yield _sweep(connection, settings)
                 yield _webhooks(connection)
                 yield _endpoints(connection)
@@ -157,6 +158,16 @@ def _clock(connection: Connection) -> Result:
     if apart <= CLOCK_TOLERANCE:
         return Result("clock", "agrees with the database's")
     return Result("clock", f"{apart:.1f} s off the database's", "Synchronise both by NTP")
+
+
+def _event_clock(connection: Connection) -> Result:
+    if migrations.events_in_order(connection):
+        return Result("events", "new ones lie above all that were followed")
+    return Result(
+        "events",
+        "the clock of events is another server's, as after a restore",
+        "Run `standart migrate`",
+    )
 
 
 def _sweep(connection: Connection, settings: Settings) -> Result:

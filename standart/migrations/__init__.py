@@ -157,44 +157,60 @@ def upgrade(engine: Engine, application_url: str, revision: str = "head") -> Non
             grant(connection, role)
 
 
-# The greatest position that was given out: the last one of each user, by its index.
-_LAST_POSITION = """
-    SELECT max(p.position) AS position FROM users u CROSS JOIN LATERAL (
-        SELECT v.position FROM events v WHERE v.user_id = u.id ORDER BY v.position DESC LIMIT 1
-    ) AS p
-"""
-
-# Whoever wrote an event that we see has a number below the first one not given out yet.
-_FALLS_BEHIND = text(
-    f"""
-    SELECT c.base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= l.position
-    FROM event_clock c, ({_LAST_POSITION}) AS l
+# A clock that another server wrote, or one that lags behind a stored position: the last one of
+# each user, by its index.
+_IN_ORDER = text(
+    """
+    SELECT c.server = s.system_identifier AND NOT standart_event_clock_is_restored()
+        AND NOT EXISTS (
+            SELECT FROM users u CROSS JOIN LATERAL (
+                SELECT v.position FROM events v WHERE v.user_id = u.id
+                ORDER BY v.position DESC LIMIT 1
+            ) AS last
+            WHERE last.position >= standart_event_base()
+                + pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+        )
+    FROM event_clock c, pg_control_system() AS s
     """
 )
 
-_CATCH_UP = text(
-    f"""
-    UPDATE event_clock c
-    SET base = l.position + 1 - pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-    FROM ({_LAST_POSITION}) AS l
-    WHERE c.base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint <= l.position
+_HOLD_CLOCK = text("SELECT FROM event_clock FOR UPDATE")
+
+# What the numbers of another server, its timelines and its transactions, never reach.
+_LEAP = text(
+    """
+    UPDATE event_clock SET base = base + (1::bigint << 52), server = s.system_identifier
+    FROM pg_control_system() AS s
     """
 )
+
+_MAKE_OURS = text("UPDATE event_clock SET base = base WHERE standart_event_clock_is_restored()")
+
+
+def events_in_order(connection: Connection) -> bool:
+    """Whether the clock of events is this server's own and lies above all that it gave out.
+
+    The schema must be at its head.
+    """
+    return bool(connection.scalar(_IN_ORDER))
 
 
 def keep_events_in_order(connection: Connection) -> None:
-    """Let the positions of new events lie above all there are, whatever server this is now.
+    """Let the positions of new events lie above all cursors, whatever server this is now.
 
     They are made of transaction numbers, which are lower in the server that a dump was
-    restored into. New events would come before old ones there, and who follows them by
-    position would not see the old ones until the numbers had caught up.
+    restored into. New events would get positions below cursors that were given out, and who
+    follows them would never see those.
     """
-    known = connection.scalar(text("SELECT to_regclass('event_clock')"))
-    if known is None or not connection.scalar(_FALLS_BEHIND):
+    if current(connection) != head() or events_in_order(connection):
         return
+    # The purge holds the row first and writes events then, so it is the same here.
+    connection.execute(_HOLD_CLOCK)
     # Whoever is just writing events finishes first, and who comes later uses the new base.
     connection.execute(text("LOCK TABLE events IN SHARE ROW EXCLUSIVE MODE"))
-    connection.execute(_CATCH_UP)
+    connection.execute(_MAKE_OURS)
+    if not events_in_order(connection):
+        connection.execute(_LEAP)
 
 
 def downgrade(engine: Engine, revision: str) -> None:

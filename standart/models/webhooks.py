@@ -154,9 +154,11 @@ class WebhookReplay(Base):
 class EventClock(Base):
     """One row that makes the positions of events: ``base`` plus the transaction's number.
 
-    Transaction numbers begin anew where a dump is restored; ``base`` then grows, so that
-    positions never fall (``standart migrate`` sees to it). Below ``purged_before`` events may
-    have been purged.
+    Transaction numbers begin anew where a dump is restored. The row then was not written by the
+    transaction ``written_by``, so a gap is added that lies above all positions and cursors given
+    out; the next change of the row takes it into ``base``. ``server`` is the system identifier
+    of the cluster. Below ``purged_before`` events may have been purged; the purge goes on behind
+    the event at ``purge_user``, ``purge_at`` and ``purge_id``.
     """
 
     __tablename__ = "event_clock"
@@ -168,6 +170,15 @@ class EventClock(Base):
     single: Mapped[bool] = mapped_column(server_default=text("true"))
     base: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     purged_before: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    written_by: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("pg_current_xact_id()::text::bigint")
+    )
+    server: Mapped[int] = mapped_column(
+        BigInteger, server_default=text("(pg_control_system()).system_identifier")
+    )
+    purge_user: Mapped[UUID | None]
+    purge_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    purge_id: Mapped[UUID | None]
 
 
 class Event(Base):

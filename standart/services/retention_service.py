@@ -2,7 +2,7 @@
 
 The service itself cannot delete history. The function first records how far it purges, so
 that ``verify`` knows from when on no event may be missing, and keeps every event with a
-delivery that is waiting or dead, however old.
+delivery that is waiting or dead, however old, unless its endpoint is deleted.
 """
 
 from __future__ import annotations
@@ -11,24 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 BATCH: Final = 1000
 """How many events one call looks at."""
 
-_START: Final = UUID(int=0)
-
 _BEFORE = text("SELECT clock_timestamp() - make_interval(days => :days)")
 
-# The place is text where it may be infinite, which no datetime is.
 _PURGE = text(
-    """
-    SELECT purged, last_user, last_at::text, last_id
-    FROM standart_purge_events(CAST(:before AS timestamptz), :batch,
-        CAST(:last_user AS uuid), CAST(:last_at AS timestamptz), CAST(:last_id AS uuid))
-    """
+    "SELECT purged, finished FROM standart_purge_events(CAST(:before AS timestamptz), :batch)"
 )
 
 # A young database has nothing to purge, whether or not anybody has looked.
@@ -42,61 +34,40 @@ _LAG = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Behind which event a call goes on; events are walked by merchant and age."""
-
-    last_user: UUID | None = None
-    last_at: str = "-infinity"
-    last_id: UUID = _START
-
-
-@dataclass(frozen=True, slots=True)
 class Purged:
-    """How many events one call purged, and where the next one goes on: None at the end."""
+    """How many events one call purged, and whether the next one has something to look at."""
 
     events: int
-    place: Place | None
+    more: bool
 
 
 def purge(connection: Connection, *, days: int, go_on: Callable[[], bool] = lambda: True) -> int:
     """Purge the events that are done and older than ``days``, in batches; return how many.
 
     0 days keep everything. ``connection`` is in autocommit mode: each batch is a transaction.
-    Ends early where ``go_on`` says no.
+    Ends early where ``go_on`` says no, or another session is at it; the next call goes on
+    where this one stopped.
     """
     if days == 0:
         return 0
     before: datetime = connection.execute(_BEFORE, {"days": days}).scalar_one()
-    total, place = 0, Place()
-    while go_on():
-        done = purge_batch(connection, before=before, place=place)
+    total, more = 0, True
+    while more and go_on():
+        done = purge_batch(connection, before=before)
         total += done.events
-        if done.place is None:
-            break
-        place = done.place
+        more = done.more
     return total
 
 
-def purge_batch(
-    connection: Connection, *, before: datetime, place: Place, batch: int = BATCH
-) -> Purged:
-    """Look at up to ``batch`` events older than ``before`` and delete those that are done.
+def purge_batch(connection: Connection, *, before: datetime, batch: int = BATCH) -> Purged:
+    """Look at the next up to ``batch`` events older than ``before``, delete those that are done.
 
-    Their deliveries and attempts go with them.
+    Their deliveries and attempts go with them. Nothing is done where another session is at it.
     """
-    row = connection.execute(
-        _PURGE,
-        {
-            "before": before,
-            "batch": batch,
-            "last_user": place.last_user,
-            "last_at": place.last_at,
-            "last_id": place.last_id,
-        },
-    ).one()
-    if row.last_user is None:
-        return Purged(row.purged, None)
-    return Purged(row.purged, Place(row.last_user, row.last_at, row.last_id))
+    row = connection.execute(_PURGE, {"before": before, "batch": batch}).one()
+    if row.purged is None:
+        return Purged(0, more=False)
+    return Purged(row.purged, more=not row.finished)
 
 
 def lag_seconds(connection: Connection, *, days: int) -> float:

@@ -234,11 +234,21 @@ def test_doctor_finds_what_is_missing(run: Run, engine: Engine) -> None:
     marks = {line.split(":")[0].split()[1]: line.split()[0] for line in done.stdout.splitlines()}
     assert marks.pop("worker") == "FAIL"
     expected = {"settings", "broker", "database", "migrations", "role", "clock", "webhooks"}
-    expected |= {"endpoints", "replays", "retention", "keys"}
+    expected |= {"events", "endpoints", "replays", "retention", "keys"}
     assert marks == dict.fromkeys(expected, "ok")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO heartbeats VALUES ('sweep', clock_timestamp())"))
     assert run("doctor").exit_code == 0
+
+
+def test_doctor_tells_of_a_restore_until_migrate_has_run(run: Run, superuser: Engine) -> None:
+    with superuser.begin() as connection:
+        connection.execute(text("UPDATE event_clock SET server = 1"))
+    told = re.search(r"^(.*)  events: .*restore.*migrate", run("doctor").stdout, re.MULTILINE)
+    assert told is not None
+    assert told[1] == "FAIL"
+    assert run("migrate").exit_code == 0
+    assert re.search(r"^ok    events: ", run("doctor").stdout, re.MULTILINE)
 
 
 def test_doctor_names_a_remedy_for_each_failure(run: Run, environment: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ from standart.db import autocommit, sqlstate, transaction
 from standart.encryption import Keyring
 from standart.errors import NotFound
 from standart.services import (
+    endpoint_acts,
     event_list,
     heartbeat_service,
     late_payment_service,
@@ -28,7 +29,7 @@ from standart.services import (
     transaction_service,
     webhook_service,
 )
-from standart.services.retention_service import Place
+from standart.services.retention_service import Purged
 from standart.services.webhook_service import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
 from tests.integration.ages import grow_old
@@ -194,16 +195,14 @@ def test_batches_of_any_size_reach_every_event_behind_those_that_stay(
     send(connection, keyring)
     grow_old(superuser, 31)
 
-    before, place, calls, total = days_ago(30), Place(), 0, 0
-    while place is not None:
+    before, more, calls, total = days_ago(30), True, 0, 0
+    while more:
         calls += 1
         assert calls < 50
-        done = retention_service.purge_batch(connection, before=before, place=place, batch=batch)
+        done = retention_service.purge_batch(connection, before=before, batch=batch)
         assert done.events <= batch
         total += done.events
-        if done.place is None:
-            break
-        place = done.place
+        more = done.more
 
     assert total == 8
     assert counts(connection) == (3, 3, 3)
@@ -581,12 +580,13 @@ def test_a_replay_that_comes_later_finds_the_event_gone(
     assert counts(connection) == (0, 0, 0)
 
 
-def test_two_that_purge_at_once_share_the_work(
-    connection: Connection, engine: Engine, superuser: Engine, mute: TestUser
+@pytest.mark.parametrize("marked", [False, True], ids=["first ever", "later"])
+def test_one_purges_at_a_time_and_nobody_waits_for_it(
+    connection: Connection, engine: Engine, superuser: Engine, mute: TestUser, marked: bool
 ) -> None:
-    # The watermark stands already; only who raises it is waited for.
-    retention_service.purge(connection, days=30)
-    before = connection.execute(WATERMARK).scalar_one()
+    if marked:
+        retention_service.purge(connection, days=30)
+    before = days_ago(30)
     for _ in range(6):
         cancel(connection, mute)
     grow_old(superuser, 31)
@@ -594,10 +594,63 @@ def test_two_that_purge_at_once_share_the_work(
     with uncommitted(engine) as first:
         assert first.execute(held, {"before": before}).scalar_one() == 4
         with autocommit(engine) as second:
-            whole = retention_service.purge_batch(second, before=before, place=Place(), batch=100)
-            assert whole.events == 2
+            assert retention_service.purge(second, days=30) == 0
         first.commit()
+    assert counts(connection) == (2, 0, 0)
+    assert retention_service.purge(connection, days=30) == 2
     assert counts(connection) == (0, 0, 0)
+
+
+def test_a_purge_goes_on_where_the_last_one_stopped_and_begins_anew_at_the_end(
+    connection: Connection, superuser: Engine, keyring: Keyring, shop: TestUser
+) -> None:
+    kept = [cancel(connection, shop) for _ in range(2)]
+    send(connection, keyring, REFUSED)
+    gone = [cancel(connection, shop) for _ in range(2)]
+    send(connection, keyring)
+    grow_old(superuser, 31)
+    batches = [
+        retention_service.purge_batch(connection, before=days_ago(30), batch=2) for _ in range(4)
+    ]
+    assert batches == [Purged(0, True), Purged(2, True), Purged(0, False), Purged(0, True)]
+    assert set(connection.scalars(text("SELECT id FROM events"))) == set(kept)
+    assert len(gone) == 2
+
+
+def test_what_is_dead_at_a_deleted_endpoint_can_never_be_sent_and_goes(
+    connection: Connection, superuser: Engine, keyring: Keyring, shop: TestUser, engine: Engine
+) -> None:
+    second = second_receiver(superuser, shop)
+    cancel(connection, shop)
+    send_to = text(
+        "UPDATE deliveries SET state = CASE WHEN endpoint_id = :second THEN 'dead'"
+        " ELSE 'delivered' END"
+    )
+    send(connection, keyring)
+    with superuser.begin() as everything:
+        everything.execute(text("SET LOCAL session_replication_role = replica"))
+        everything.execute(send_to, {"second": second})
+    grow_old(superuser, 31)
+    assert retention_service.purge(connection, days=30) == 0
+    endpoint_acts.delete(connection, shop.digest, ORIGIN, second)
+    assert retention_service.purge(connection, days=30) == 1
+    assert findings(engine) == []
+
+
+def test_a_task_that_has_used_its_time_leaves_the_rest_to_the_next(
+    app: Flask,
+    connection: Connection,
+    superuser: Engine,
+    mute: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cancel(connection, mute)
+    grow_old(superuser, 1000)
+    monkeypatch.setattr(tasks, "BUDGET_SECONDS", 0)
+    with app.app_context():
+        assert tasks.purge.run() == 0
+        monkeypatch.undo()
+        assert tasks.purge.run() == 1
 
 
 def test_an_attempt_that_is_under_way_keeps_its_event(
@@ -613,5 +666,5 @@ def test_an_attempt_that_is_under_way_keeps_its_event(
 
 def test_a_refusal_leaves_the_watermark_alone(connection: Connection) -> None:
     with pytest.raises(DBAPIError):
-        retention_service.purge_batch(connection, before=days_ago(0), place=Place())
+        retention_service.purge_batch(connection, before=days_ago(0))
     assert connection.execute(WATERMARK).scalar_one() is None

@@ -435,6 +435,9 @@ def test_dump_and_restore_keep_books_guards_and_rights(
             connection.execute(
                 text("UPDATE transactions SET reason = 'x' WHERE status = 'confirmed'")
             )
+        with autocommit(engine) as here:
+            shown = here.execute(CLOCK).one().horizon
+        assert tell_one(copy, merchant) > shown + 2**51, "whoever follows events misses none"
         more = UUID(make_transaction(copy, merchant, amount="1.00")["id"])
         with autocommit(copy) as there:
             transaction_service.confirm(there, admin.digest, ORIGIN, more)
@@ -605,37 +608,68 @@ def tell_one(engine: Engine, merchant: TestUser) -> int:
 CLOCK = text("SELECT base, standart_event_horizon() AS horizon FROM event_clock")
 
 
-def test_events_go_on_above_the_old_ones_where_transactions_are_numbered_anew(
+def test_where_a_dump_is_restored_events_go_on_above_all_that_was_shown(
     fresh: Engine, postgres: Postgres, service: Engine, keyring: Keyring
 ) -> None:
-    merchant, other = (make_user(service, keyring) for _ in range(2))
-    first = tell_one(service, merchant)
+    merchant = make_user(service, keyring)
+    tell_one(service, merchant)
     migrations.upgrade(fresh, postgres.app_url)
     with fresh.connect() as connection:
-        assert connection.execute(CLOCK).one().base == 0, "nothing was amiss"
-    # As a dump looks where numbers are lower by far: its events have positions of their own.
+        shown = connection.execute(CLOCK).one()
+        assert migrations.events_in_order(connection)
+    assert shown.base == 0, "nothing was amiss"
+    # As a dump brings it: the same row, written by another transaction than it says.
     superuser = make_superuser(postgres, "fresh")
-    with superuser.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        connection.execute(text("UPDATE events SET position = position + 1000000000"))
-    assert tell_one(service, other) < first + 1_000_000_000
+    restore_clock(superuser)
 
+    with fresh.connect() as connection:
+        assert not migrations.events_in_order(connection)
+    before = tell_one(service, merchant)
+    assert before >= shown.horizon + 2**51
+    # Whoever writes meanwhile is not passed over.
     with uncommitted(service) as writing:
         made = UUID(make_transaction(service, merchant)["id"])
         transaction_service.cancel(writing, merchant.digest, ORIGIN, made)
         with blocked(superuser, lambda: migrations.upgrade(fresh, postgres.app_url)) as waiting:
             writing.commit()
         assert waiting.result() is None
-
+    assert before < tell_one(service, merchant) < before + 2**36, "it leapt once only"
     with fresh.connect() as connection:
-        clock = connection.execute(CLOCK).one()
-        last = connection.scalar(text("SELECT max(position) FROM events"))
-        assert last == first + 1_000_000_000 < clock.horizon, "what was there is shown at once"
-    positions = [tell_one(service, user) for user in (merchant, other, merchant)]
-    assert positions == sorted({last, *positions})[1:]
+        assert migrations.events_in_order(connection)
+    restore_clock(superuser)
+    assert tell_one(service, merchant) > before + 2**51, "the second restore leaps as well"
+
+
+def test_on_another_server_with_the_same_rows_migrate_lets_events_leap(
+    fresh: Engine, postgres: Postgres, service: Engine, keyring: Keyring
+) -> None:
+    merchant = make_user(service, keyring)
+    first = tell_one(service, merchant)
+    superuser = make_superuser(postgres, "fresh")
+    with superuser.begin() as connection:
+        connection.execute(text("UPDATE event_clock SET server = 1"))
+    with fresh.connect() as connection:
+        assert not migrations.events_in_order(connection)
     migrations.upgrade(fresh, postgres.app_url)
     with fresh.connect() as connection:
-        assert connection.execute(CLOCK).one().base == clock.base
+        assert migrations.events_in_order(connection)
+    assert tell_one(service, merchant) > first + 2**51
+
+
+def test_a_higher_timeline_lifts_positions_above_what_a_former_one_gave_out(
+    fresh: Engine, service: Engine
+) -> None:
+    with fresh.connect() as connection:
+        timeline = connection.scalar(text("SELECT timeline_id FROM pg_control_checkpoint()"))
+        assert connection.execute(CLOCK).one().horizon >> 36 == timeline
+
+
+def restore_clock(superuser: Engine) -> None:
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("CREATE TEMP TABLE dump ON COMMIT DROP AS TABLE event_clock"))
+        connection.execute(text("DELETE FROM event_clock"))
+        connection.execute(text("INSERT INTO event_clock SELECT * FROM dump"))
 
 
 def make_superuser(postgres: Postgres, database: str) -> Engine:

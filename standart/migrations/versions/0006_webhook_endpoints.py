@@ -20,13 +20,25 @@ depends_on = None
 OBJECTS = "transaction_id, refund_id, payout_id, adjustment_id"
 
 # The functions are called by name in every insert, so they name their tables in full.
+# A row of the clock that was not written by the transaction it names came out of a dump: the
+# numbers of this server are others, and 2^52 lies above all that the former one gave out. A
+# server that took over, or went back to a point in time, has a higher timeline, and 2^36 lies
+# above the transactions that it may have lost.
 FUNCTIONS = """
+CREATE FUNCTION standart_event_clock_is_restored() RETURNS boolean LANGUAGE sql VOLATILE AS $$
+    SELECT xmin::text::bigint <> (written_by & 4294967295) FROM public.event_clock
+$$;
+CREATE FUNCTION standart_event_base() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT base
+        + CASE WHEN xmin::text::bigint <> (written_by & 4294967295) THEN 1::bigint << 52 ELSE 0 END
+        + (('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::bigint << 36)
+    FROM public.event_clock
+$$;
 CREATE FUNCTION standart_event_position() RETURNS bigint LANGUAGE sql VOLATILE AS $$
-    SELECT base + pg_current_xact_id()::text::bigint FROM public.event_clock
+    SELECT public.standart_event_base() + pg_current_xact_id()::text::bigint
 $$;
 CREATE FUNCTION standart_event_horizon() RETURNS bigint LANGUAGE sql VOLATILE AS $$
-    SELECT base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint
-    FROM public.event_clock
+    SELECT public.standart_event_base() + pg_snapshot_xmin(pg_current_snapshot())::text::bigint
 $$;
 """
 
@@ -247,6 +259,18 @@ def _create_clock() -> None:
         sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("base", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("purged_before", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "written_by",
+            sa.BigInteger(),
+            server_default=sa.text("pg_current_xact_id()::text::bigint"),
+            nullable=False,
+        ),
+        sa.Column(
+            "server",
+            sa.BigInteger(),
+            server_default=sa.text("(pg_control_system()).system_identifier"),
+            nullable=False,
+        ),
         sa.CheckConstraint("single", name=op.f("ck_event_clock_one_row")),
         sa.PrimaryKeyConstraint("single", name=op.f("pk_event_clock")),
     )
@@ -360,7 +384,10 @@ def downgrade() -> None:
     op.drop_constraint(op.f("ck_events_sequence_positive"), "events", type_="check")
     for column in ("sequence", "position", "endpoint_id"):
         op.drop_column("events", column)
-    op.execute("DROP FUNCTION standart_event_position(), standart_event_horizon()")
+    op.execute(
+        "DROP FUNCTION standart_event_position(), standart_event_horizon(),"
+        " standart_event_base(), standart_event_clock_is_restored()"
+    )
     op.drop_table("event_clock")
     for name, kind in (
         ("webhook_url", sa.Text()),

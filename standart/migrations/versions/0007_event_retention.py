@@ -21,8 +21,23 @@ depends_on = None
 
 PURGED = ("events", "deliveries", "attempts")
 
-# Volatile, so that it sees what was committed while the statement that asks waited.
+# Behind which event the purge goes on.
+PLACE = (
+    ("purge_user", sa.Uuid()),
+    ("purge_at", sa.DateTime(timezone=True)),
+    ("purge_id", sa.Uuid()),
+)
+
+# Volatile, so that they see what was committed while the statement that asks waited. What is
+# dead at a deleted endpoint can never be sent again, so it is done as well.
 PURGEABLE = """
+CREATE FUNCTION standart_delivery_is_done(d public.deliveries) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+    SELECT d.state = 'delivered' OR d.state = 'dead' AND EXISTS (
+        SELECT FROM public.webhook_endpoints w
+        WHERE w.user_id = d.user_id AND w.id = d.endpoint_id AND w.deleted_at IS NOT NULL
+    )
+$$;
 CREATE FUNCTION standart_event_is_done(owner uuid, event uuid) RETURNS boolean
 LANGUAGE sql VOLATILE AS $$
     SELECT EXISTS (
@@ -30,7 +45,8 @@ LANGUAGE sql VOLATILE AS $$
         WHERE v.user_id = owner AND v.id = event AND v.created_at < c.purged_before
     ) AND NOT EXISTS (
         SELECT FROM public.deliveries d
-        WHERE d.user_id = owner AND d.event_id = event AND d.state <> 'delivered'
+        WHERE d.user_id = owner AND d.event_id = event
+          AND NOT public.standart_delivery_is_done(d)
     )
 $$
 """
@@ -57,9 +73,16 @@ BEGIN
 END $$
 """
 
+# Whoever writes a row that came out of a dump makes it this server's own; positions do not
+# change by that, since the gap that was added for such a row is now in its base.
 CLOCK = """
 CREATE FUNCTION standart_check_clock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF public.standart_event_clock_is_restored() THEN
+        NEW.base := NEW.base + (1::bigint << 52);
+        NEW.server := (SELECT s.system_identifier FROM pg_control_system() AS s);
+    END IF;
+    NEW.written_by := pg_current_xact_id()::text::bigint;
     IF NEW.base < OLD.base
       OR NEW.purged_before IS NULL AND OLD.purged_before IS NOT NULL
       OR NEW.purged_before < OLD.purged_before
@@ -80,15 +103,20 @@ END $$
 # Looks at up to ``batch`` events older than ``before``, merchant by merchant, behind the
 # place where the last call ended, and deletes those that are done. Events are locked before
 # their deliveries are read: a replay that comes later waits and finds the event gone, one that
-# came earlier holds a lock, so what it wants to send stays. ``last_user`` is NULL at the end.
+# came earlier holds a lock, so what it wants to send stays. The place stands in the clock, whose
+# row is held, so one call runs at a time over all sessions: ``purged`` is NULL where another
+# one is at it. ``finished`` tells that the next call begins anew.
 PURGE = """
 CREATE FUNCTION standart_purge_events(
-    before timestamptz, batch integer,
-    after_user uuid DEFAULT NULL, after_at timestamptz DEFAULT '-infinity',
-    after_id uuid DEFAULT '00000000-0000-0000-0000-000000000000',
-    OUT purged integer, OUT last_user uuid, OUT last_at timestamptz, OUT last_id uuid
+    before timestamptz, batch integer, OUT purged integer, OUT finished boolean
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    after_user uuid;
+    after_at timestamptz;
+    after_id uuid;
+    last_user uuid;
+    last_at timestamptz;
+    last_id uuid;
     owner uuid;
     room integer := batch;
     walked integer := 0;
@@ -104,6 +132,12 @@ BEGIN
     IF batch NOT BETWEEN 1 AND 10000 OR batch IS NULL THEN
         RAISE EXCEPTION 'a batch has 1 to 10000 events'
             USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT c.purge_user, c.purge_at, c.purge_id INTO after_user, after_at, after_id
+    FROM public.event_clock c FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        finished := false;
+        RETURN;
     END IF;
     UPDATE public.event_clock SET purged_before = before
     WHERE purged_before IS NULL OR purged_before < before;
@@ -136,11 +170,13 @@ BEGIN
             SELECT v.id FROM public.events v
             WHERE v.user_id = owner AND v.id = ANY (ids) AND NOT EXISTS (
                 SELECT FROM public.deliveries d
-                WHERE d.user_id = owner AND d.event_id = v.id AND d.state <> 'delivered')
+                WHERE d.user_id = owner AND d.event_id = v.id
+                  AND NOT public.standart_delivery_is_done(d))
             FOR UPDATE OF v SKIP LOCKED);
         held := ARRAY(
             SELECT d.id FROM public.deliveries d
-            WHERE d.user_id = owner AND d.event_id = ANY (ids) AND d.state = 'delivered'
+            WHERE d.user_id = owner AND d.event_id = ANY (ids)
+              AND public.standart_delivery_is_done(d)
             FOR UPDATE SKIP LOCKED);
         ids := ARRAY(
             SELECT e.id FROM unnest(ids) AS e (id) WHERE NOT EXISTS (
@@ -158,6 +194,11 @@ BEGIN
     IF room > 0 AND walked <= batch THEN
         last_user := NULL;
     END IF;
+    finished := last_user IS NULL;
+    UPDATE public.event_clock SET purge_user = last_user,
+        purge_at = CASE WHEN finished THEN NULL ELSE last_at END,
+        purge_id = CASE WHEN finished THEN NULL ELSE last_id END
+    WHERE purge_user IS NOT NULL OR NOT finished;
 END $$
 """
 
@@ -231,7 +272,7 @@ $$
 """
 
 CALLABLE = (
-    "standart_purge_events(timestamptz, integer, uuid, timestamptz, uuid)",
+    "standart_purge_events(timestamptz, integer)",
     "standart_reseal_destinations(uuid[], uuid[], bytea[], bytea[], text, text)",
 )
 
@@ -243,6 +284,8 @@ def upgrade() -> None:
         ["user_id", "endpoint_id"],
         postgresql_where=sa.text("state = 'dead'"),
     )
+    for name, kind in PLACE:
+        op.add_column("event_clock", sa.Column(name, kind, nullable=True))
     op.execute(PURGEABLE)
     op.execute(KEPT)
     for table in ("events", "attempts"):
@@ -293,6 +336,9 @@ def downgrade() -> None:
         )
     op.execute("DROP FUNCTION standart_check_kept(), standart_check_clock()")
     op.execute("DROP FUNCTION standart_event_is_done(uuid, uuid)")
+    op.execute("DROP FUNCTION standart_delivery_is_done(deliveries)")
+    for name, _ in PLACE:
+        op.drop_column("event_clock", name)
     op.drop_index("ix_deliveries_dead", table_name="deliveries")
 
 
