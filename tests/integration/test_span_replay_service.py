@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from flask import Flask
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
+from standart import tasks
 from standart.clock import new_id, now
 from standart.db import autocommit, transaction, unit
 from standart.encryption import Keyring
@@ -136,6 +139,28 @@ def test_an_event_that_is_purged_meanwhile_is_passed_over(
                 purger.commit()
             assert step.result() == Step(1, 0)
     assert {event for event, _ in waiting(connection)} == {young}
+
+
+def test_a_task_that_is_told_to_end_or_has_used_its_time_leaves_the_rest(
+    app: Flask,
+    make_app: Callable[..., Flask],
+    connection: Connection,
+    keyring: Keyring,
+    shop: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tell(connection, shop)
+    settle(connection, keyring, DONE)
+    start(connection, shop, span(shop.id))
+    ended = make_app()
+    ended.extensions["standart.deliverer"].stop()
+    with ended.app_context():
+        assert tasks.replay.run() == 0
+    with app.app_context():
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks, "BUDGET_SECONDS", 0)
+            assert tasks.replay.run() == 0
+        assert tasks.replay.run() == 1
 
 
 def test_all_brings_a_later_endpoint_what_it_asks_for(
