@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 from collections.abc import Iterator, Sequence
@@ -133,7 +134,8 @@ def listen(
     forwarder = (
         None if forward_to is None else Forwarder.to(forward_to, anywhere=anywhere, secret=secret)
     )
-    with _interruptible(), _key(key, user_name) as used:
+    # Whoever ends it may do so at any moment, also while it takes leave; none is a failure.
+    with contextlib.suppress(KeyboardInterrupt), _interruptible(), _key(key, user_name) as used:
         stream = EventStream(base, used, cursor=since or NOW, tell=_note, user_id=user_id)
         try:
             stream.start()

@@ -30,7 +30,8 @@ def test_a_caller_that_is_deleted_meanwhile_is_known_no_more(
             return note_service.create_note(own, leaving.digest, ORIGIN, new)
 
     with uncommitted(engine) as deleting:
-        deleting.execute(text("DELETE FROM api_keys WHERE user_id = :id"), {"id": leaving.id})
+        for table in ("api_keys", "webhook_endpoints"):
+            deleting.execute(text(f"DELETE FROM {table} WHERE user_id = :id"), {"id": leaving.id})
         deleting.execute(text("DELETE FROM users WHERE id = :id"), {"id": leaving.id})
         with blocked(superuser, write) as writing:
             deleting.commit()
@@ -38,4 +39,5 @@ def test_a_caller_that_is_deleted_meanwhile_is_known_no_more(
 
     assert isinstance(refused, Unauthenticated)
     after = row_counts(connection)
-    assert after == before | {"users": before["users"] - 1, "api_keys": before["api_keys"] - 1}
+    gone = ("users", "api_keys", "webhook_endpoints", "webhook_lanes")
+    assert after == before | {table: before[table] - 1 for table in gone}

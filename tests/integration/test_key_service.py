@@ -219,7 +219,7 @@ def test_a_user_that_was_deleted_meanwhile_gets_no_key(
     with Session(engine) as session:
         user = user_service.get_user(session, merchant.id)
         with superuser.begin() as other:
-            for table in ("api_keys", "users"):
+            for table in ("api_keys", "webhook_endpoints", "users"):
                 column = "id" if table == "users" else "user_id"
                 other.execute(text(f"DELETE FROM {table} WHERE {column} = :id"), {"id": user.id})
 
