@@ -63,7 +63,8 @@ def enable(endpoint: WebhookEndpoint) -> None:
 
 _FORGIVE = text(
     """
-    UPDATE webhook_lanes SET failures = 0, failing_since = NULL, open_until = NULL, free_at = NULL
+    UPDATE webhook_lanes SET failures = 0, failing_since = NULL, failed_at = NULL,
+        open_until = NULL, free_at = NULL
     WHERE user_id = :user_id AND endpoint_id = :id
     """
 )
@@ -196,9 +197,7 @@ def stop(
     if connection.execute(_STOP, parameters).rowcount == 0:
         return
     body = connection.execute(READ, {"user_id": user_id, "id": endpoint_id}).scalar_one()
-    outbox.tell(
-        connection, user_id, outbox.ENDPOINT, endpoint_id, "webhook_endpoint.disabled", body
-    )
+    outbox.tell_of_stop(connection, user_id, endpoint_id, body)
     audit_service.record(
         connection,
         SYSTEM,

@@ -112,6 +112,7 @@ class Mail:
             ("webhook_lanes", "open_until"),
             ("webhook_lanes", "free_at"),
             ("webhook_lanes", "failing_since"),
+            ("webhook_lanes", "failed_at"),
         ):
             self.do(
                 f"UPDATE {table} SET {column} = {column} - make_interval(secs => :seconds)"
