@@ -83,6 +83,17 @@ def secret_of(keyring: Keyring, endpoint: WebhookEndpoint) -> str:
     return open_secrets(keyring, endpoint.id, endpoint.secret)[0]
 
 
+def show_secret(session: Session, actor: Actor, keyring: Keyring, endpoint: WebhookEndpoint) -> str:
+    """Return an endpoint's secret in plain text, and note in the audit log that it was shown."""
+    if endpoint.id == endpoint.user_id:
+        audit_service.record(session, actor, "user.webhook_secret_shown", "user", endpoint.user_id)
+    else:
+        audit_service.record(
+            session, actor, "endpoint.secret_shown", "webhook_endpoint", endpoint.id
+        )
+    return secret_of(keyring, endpoint)
+
+
 def open_secrets(
     keyring: Keyring, endpoint_id: UUID, current: bytes, previous: bytes | None = None
 ) -> list[str]:
