@@ -232,8 +232,8 @@ def _write(lane: str, results: Sequence[Pair]) -> None:
     )
     for _, result in results:
         WEBHOOK_ATTEMPTS.labels(result.outcome, lane).inc()
-    for seconds in latencies:
-        WEBHOOK_LATENCY.labels(lane).observe(seconds)
+    for seconds, at_once in latencies:
+        WEBHOOK_LATENCY.labels(lane, "one" if at_once else "more").observe(seconds)
 
 
 def _unsigned(delivery: ClaimedDelivery, problem: str) -> AttemptResult:

@@ -15,7 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -158,6 +158,13 @@ class AttemptResult:
     connect_ms: int | None = None
     tls_ms: int | None = None
     first_byte_ms: int | None = None
+
+
+class Latency(NamedTuple):
+    """How many seconds an event took from its commit to its first 2xx; whether at the first try."""
+
+    seconds: float
+    at_once: bool
 
 
 BEGINNING: Final = (_START, _START)
@@ -338,14 +345,14 @@ def record_attempts(
     results: Sequence[tuple[ClaimedDelivery, AttemptResult]],
     *,
     schedule: Sequence[int],
-) -> list[float]:
+) -> list[Latency]:
     """Write down what came of each try, and when the next one is due.
 
     ``schedule`` has the seconds from each failed try to the next; after its last entry the
     delivery is dead. A receiver that answers 410, or that only failed for ``FAILING_SECONDS``,
     is disabled, and its owner's other endpoints are told. A failed try during which a replay was
     asked for leaves the delivery due now. ``connection`` is in autocommit mode.
-    Returns the seconds from commit to delivery of those that were delivered for the first time.
+    Returns how long those took that were delivered for the first time.
     """
     outcomes = [_outcome(delivery, result, schedule) for delivery, result in results]
     with unit(connection):
@@ -373,7 +380,11 @@ def record_attempts(
             else:
                 continue
             endpoint_service.stop(connection, row.user_id, row.endpoint_id, reason, url=url)
-    return [float(seconds) for row in rows for seconds in row.latencies or ()]
+    return [
+        Latency(float(seconds), at_once)
+        for row in rows
+        for seconds, at_once in zip(row.latencies or (), row.at_once or (), strict=True)
+    ]
 
 
 def _outcome(

@@ -286,7 +286,8 @@ RECORD = text(
             count(*) FILTER (WHERE sign = 'bad') AS bad,
             count(*) FILTER (WHERE sign = 'refused') AS refused,
             max(url) FILTER (WHERE status_code = 410) AS gone,
-            array_agg(latency) FILTER (WHERE latency IS NOT NULL) AS latencies
+            array_agg(latency) FILTER (WHERE latency IS NOT NULL) AS latencies,
+            array_agg(attempt_count = 1) FILTER (WHERE latency IS NOT NULL) AS at_once
         FROM mine GROUP BY user_id, endpoint_id
     ),
     held AS MATERIALIZED (
@@ -322,7 +323,7 @@ RECORD = text(
         FROM moved m WHERE l.user_id = m.user_id AND l.endpoint_id = m.endpoint_id
         RETURNING l.user_id, l.endpoint_id, l.failing_since
     )
-    SELECT t.user_id, t.endpoint_id, t.gone, t.latencies,
+    SELECT t.user_id, t.endpoint_id, t.gone, t.latencies, t.at_once,
         l.failing_since < clock_timestamp() - make_interval(secs => :failing_seconds) AS failing
     FROM told t LEFT JOIN lane l USING (user_id, endpoint_id)
     ORDER BY t.user_id, t.endpoint_id
