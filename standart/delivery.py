@@ -232,18 +232,18 @@ def _write(lane: str, results: Sequence[Pair]) -> None:
     )
     for _, result in results:
         WEBHOOK_ATTEMPTS.labels(result.outcome, lane).inc()
-    for seconds in latencies:
-        WEBHOOK_LATENCY.labels(lane).observe(seconds)
+    for seconds, at_once in latencies:
+        WEBHOOK_LATENCY.labels(lane, "one" if at_once else "more").observe(seconds)
 
 
 def _unsigned(delivery: ClaimedDelivery, problem: str) -> AttemptResult:
-    """Return the failure of a delivery that cannot be signed; it is tried again as any other.
+    """Return the failure of a delivery that cannot be signed; no fault of its receiver.
 
     The operator reads the reason in the log; the merchant, who sees the attempt, only the fact.
     """
     log.error("webhooks of user %s cannot be signed: %s", delivery.user_id, problem)
     return AttemptResult(
-        outcome="unsigned",
+        outcome=webhook_service.UNSIGNED,
         status_code=None,
         excerpt="",
         error="the message could not be signed; the operator's log says why",

@@ -196,10 +196,10 @@ WEBHOOK_ATTEMPTS = Counter(
 )
 WEBHOOK_LATENCY = Histogram(
     "standart_webhook_latency_seconds",
-    "Seconds from the commit of an event to the receiver's 2xx at the first attempt, by lane.",
-    ("lane",),
+    "Seconds from an event's commit to the receiver's first 2xx, by lane and tries (one, more).",
+    ("lane", "tries"),
     registry=REGISTRY,
-    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 15, 60),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5, 5, 15, 60, 600, 3600, 21_600, 86_400),
 )
 
 

@@ -7,6 +7,7 @@ nothing of it creates, edits, deletes or commits; a view calls a service.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from standart.admin.errors import render_error
 from standart.admin.pages import render_page, visitor
 from standart.clock import new_id
 from standart.errors import DomainError, Forbidden, NotFound
-from standart.models import Role, User
+from standart.models import Role, Scope, User
 from standart.services import access, user_service
 from standart.services.access import Actor, Origin
 
@@ -52,6 +53,15 @@ def actor() -> Actor:
     return access.operator(
         somebody.user_id, somebody.name, somebody.role, origin(), somebody.made_by
     )
+
+
+def keeper() -> Actor:
+    """Return who acts, with the right to manage endpoints and to send events anew.
+
+    A merchant has it for what is its own: that changes no money, and its keys may do the same.
+    """
+    somebody = actor()
+    return replace(somebody, scopes=somebody.scopes | {Scope.WRITE})
 
 
 def page(

@@ -73,6 +73,17 @@ def start_of_day(zone: tzinfo, moment: datetime | None = None) -> datetime:
     return at
 
 
+def from_wall_clock(local: datetime, zone: tzinfo) -> datetime:
+    """Return in UTC the moment at which clocks in ``zone`` show ``local`` (naive).
+
+    The second look corrects the first where the offset changed in between.
+    """
+    at = local.replace(tzinfo=UTC)
+    for _ in range(2):
+        at -= at.astimezone(zone).replace(tzinfo=None) - local
+    return at
+
+
 def as_moment(value: datetime | str) -> datetime:
     """Return a moment given as datetime or in the wire's RFC 3339 form."""
     return datetime.fromisoformat(value) if isinstance(value, str) else value

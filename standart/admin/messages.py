@@ -24,6 +24,8 @@ STATES: Final = {
     "failed": lazy_gettext("Failed"),
     "rejected": lazy_gettext("Rejected"),
     "posted": lazy_gettext("Posted"),
+    "dead": lazy_gettext("Given up"),
+    "all": lazy_gettext("all"),
 }
 ROLES: Final = {"admin": lazy_gettext("Admin"), "regular": lazy_gettext("Merchant")}
 DELIVERY_STATES: Final = {
@@ -51,6 +53,30 @@ EVENT_TYPES: Final = {
     "balance.adjusted": lazy_gettext("Balance adjusted"),
     "webhook_endpoint.disabled": lazy_gettext("Webhook endpoint stopped"),
     "ping": lazy_gettext("Test message"),
+}
+SUBSCRIPTIONS: Final = {
+    **EVENT_TYPES,
+    "transaction.*": lazy_gettext("All about transactions"),
+    "refund.*": lazy_gettext("All about refunds"),
+    "payout.*": lazy_gettext("All about payouts"),
+    "balance.*": lazy_gettext("All about the balance"),
+    "webhook_endpoint.*": lazy_gettext("All about endpoints"),
+    "*": lazy_gettext("Everything"),
+}
+OUTCOMES: Final = {
+    "delivered": lazy_gettext("Delivered"),
+    "timeout": lazy_gettext("No answer in time"),
+    "dns": lazy_gettext("The name leads nowhere"),
+    "tls": lazy_gettext("No secure connection"),
+    "blocked": lazy_gettext("The address is not allowed"),
+    "too_large": lazy_gettext("The answer is too large"),
+    "refused": lazy_gettext("Not reachable"),
+    "protocol": lazy_gettext("No valid HTTP"),
+    "unsigned": lazy_gettext("Could not be signed"),
+}
+REPLAY_SCOPES: Final = {
+    "dead": lazy_gettext("those that were given up"),
+    "all": lazy_gettext("all that the endpoint asks for or got before"),
 }
 OBJECTS: Final = {
     "transaction": lazy_gettext("Transaction"),
@@ -117,6 +143,8 @@ ACTIONS: Final = {
     "endpoint.tested": lazy_gettext("Test event sent"),
     "endpoint.replay_started": lazy_gettext("A span of webhooks sent again"),
     "endpoint.disabled": lazy_gettext("Webhook endpoint stopped"),
+    "endpoint.checked": lazy_gettext("Receiver checked up"),
+    "endpoint.secret_shown": lazy_gettext("Webhook secret shown"),
     "endpoint.secret_rotated": lazy_gettext("Webhook secret rotated"),
     "fee_schedule.set": lazy_gettext("Fee schedule set"),
     "limit.set": lazy_gettext("Limit set"),
@@ -164,6 +192,19 @@ FIELDS: Final = {
     "transaction_id": lazy_gettext("Transaction"),
     "user_id": lazy_gettext("User"),
     "value": lazy_gettext("Value"),
+    "url": lazy_gettext("URL"),
+    "event_types": lazy_gettext("Events"),
+    "description": lazy_gettext("Description"),
+    "headers": lazy_gettext("Headers of your own"),
+    "headers_changed": lazy_gettext("Values of headers changed"),
+    "rate_limit": lazy_gettext("Requests a second at most"),
+    "ordered": lazy_gettext("In order"),
+    "enabled": lazy_gettext("Enabled"),
+    "endpoint_id": lazy_gettext("Endpoint"),
+    "replay_id": lazy_gettext("Replay"),
+    "since": lazy_gettext("Since"),
+    "until": lazy_gettext("Until, without this moment"),
+    "total": lazy_gettext("Events in the span"),
 }
 
 _ERRORS: Final = {
@@ -178,6 +219,15 @@ _ERRORS: Final = {
     "name_taken": lazy_gettext("A user of this name exists already."),
     "user_has_history": lazy_gettext(
         "A user with transactions cannot be deleted; deactivate it instead."
+    ),
+    "endpoint_limit": lazy_gettext(
+        "A user may have 20 webhook endpoints at most; delete one first."
+    ),
+    "endpoint_not_callable": lazy_gettext(
+        "No endpoint may be called: it is disabled, has no URL, or asks for other events."
+    ),
+    "replay_running": lazy_gettext(
+        "Another replay of this endpoint is still running; wait for its end."
     ),
     "too_many_requests": lazy_gettext("Too many failed logins; try again in half an hour."),
     "unavailable": lazy_gettext("The service cannot answer right now; try again."),
@@ -215,7 +265,30 @@ _FIELD_MESSAGES: Final = (
     lazy_gettext("must use one of the ports 443, 8443, 80, 8080"),
     lazy_gettext("must have a public address"),
     lazy_gettext("must have a public domain name"),
+    lazy_gettext("Only the default endpoint may be without a URL."),
+    lazy_gettext("This user is deactivated."),
+    lazy_gettext("There is no such user."),
+    lazy_gettext("must have 1 to 50 entries"),
+    lazy_gettext("must not name anything twice"),
+    lazy_gettext("must have at most 20 entries"),
+    lazy_gettext("must not name a header twice"),
+    lazy_gettext("must have a line of the form Name: value for each"),
+    lazy_gettext("must have names of 1 to 100 letters, digits and !#$%&'*+-.^_`|~"),
+    lazy_gettext(
+        "must have values of 1 to 1024 visible ASCII characters, spaces only between them"
+    ),
+    lazy_gettext("must have other values than ***, which stands for one that is set already"),
+    lazy_gettext("must not be blank"),
+    lazy_gettext("must have at most 500 characters"),
+    lazy_gettext("must not hold control characters"),
+    lazy_gettext("must not hold a card number"),
+    lazy_gettext("must be a whole number"),
+    lazy_gettext("must be from 1 to 10000"),
+    lazy_gettext("must be later than since"),
+    lazy_gettext("ends a span of more than 100000 events; choose a shorter one"),
 )
+
+_FOREIGN_HEADER: Final = "must not set "
 
 
 def label(labels: Mapping[str, object], code: str) -> str:
@@ -242,4 +315,13 @@ def describe(error: DomainError) -> str:
 
 def field_message(message: str) -> str:
     """Return what a service says about a field in the viewer's language."""
+    if message.startswith(_FOREIGN_HEADER):
+        name = message.removeprefix(_FOREIGN_HEADER)
+        return gettext("must not set %(name)s, which is ours", name=name)
     return gettext(message)
+
+
+def outcome(code: str) -> str:
+    """Return what came of an attempt: a label, or the status that was no success."""
+    status = code.removeprefix("http_")
+    return f"HTTP {status}" if status != code else label(OUTCOMES, code)

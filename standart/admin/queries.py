@@ -18,9 +18,7 @@ from standart.models import (
     ApiKey,
     Approval,
     ApprovalOf,
-    Attempt,
     AuditRecord,
-    Delivery,
     Entry,
     Journal,
     Refund,
@@ -198,20 +196,6 @@ def approvals_of(
     if waits:
         query = query.filter(User.active, User.role == Role.ADMIN)
     return [(row.name, row.created_at) for row in session.execute(query)]
-
-
-def attempts_of(session: Session, user_id: UUID, event_id: UUID) -> list[Attempt]:
-    """Return all tries to deliver one event, oldest first."""
-    query = (
-        select(Attempt)
-        .join(
-            Delivery,
-            and_(Delivery.user_id == Attempt.user_id, Delivery.id == Attempt.delivery_id),
-        )
-        .where(Delivery.user_id == user_id, Delivery.event_id == event_id)
-        .order_by(Attempt.number)
-    )
-    return list(session.scalars(query))
 
 
 def has_transactions(session: Session, user_id: UUID) -> bool:

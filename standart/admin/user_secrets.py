@@ -14,7 +14,7 @@ from standart.admin.language import gettext
 from standart.errors import DomainError, NotFound
 from standart.extensions import in_transaction, keyring
 from standart.models import Scope
-from standart.services import audit_service, endpoint_service, key_service
+from standart.services import endpoint_service, key_service
 
 
 class UserSecrets(PanelView):
@@ -80,8 +80,8 @@ class UserSecrets(PanelView):
 
         def work(session: Session) -> tuple[str, str]:
             user = get_user(session, user_id)
-            audit_service.record(session, actor(), "user.webhook_secret_shown", "user", user_id)
-            return user.name, endpoint_service.secret_of(keyring(), user.endpoint)
+            secret = endpoint_service.show_secret(session, actor(), keyring(), user.endpoint)
+            return user.name, secret
 
         name, secret = in_transaction(work)
         heading = gettext("Webhook secret of %(name)s", name=name)
@@ -116,7 +116,13 @@ class UserSecrets(PanelView):
 
     def _shown(self, user_id: UUID, heading: str, label: str, secret: str, *, once: bool) -> str:
         return self.render(
-            "secret.html", user_id=user_id, heading=heading, label=label, secret=secret, once=once
+            "secret.html",
+            heading=heading,
+            label=label,
+            secret=secret,
+            once=once,
+            back=url_for(".detail", user_id=user_id),
+            back_text=gettext("To the user"),
         )
 
 

@@ -13,7 +13,7 @@ from flask import flash, redirect, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import listing, queries
+from standart.admin import endpoints, listing, queries
 from standart.admin.base import (
     ADMINS,
     EVERYBODY,
@@ -113,6 +113,7 @@ class Users(UserSecrets):
                     for limit in limit_service.list_limits(session, user_id)
                 ],
                 "keys": key_service.list_keys(session, user_id),
+                "endpoints": endpoints.of_user(session, user_id),
                 "audit": audit_service.history(session, "user", user_id) if viewer.is_admin else [],
             }
             session.expunge_all()

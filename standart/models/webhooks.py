@@ -100,9 +100,11 @@ class WebhookLane(Base):
 
     user_id: Mapped[UUID] = mapped_column()
     endpoint_id: Mapped[UUID] = mapped_column()
-    # Failed attempts since the last success, and when the first of them was.
+    # Failed attempts since the last success, as far as they count for the breaker, and when the
+    # first and the last of all of them were.
     failures: Mapped[int] = mapped_column(server_default=text("0"))
     failing_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    failed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # The circuit breaker: no attempt before this moment, then one that probes.
     open_until: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # How many attempts may be under way: grows while they succeed, shrinks when they fail.

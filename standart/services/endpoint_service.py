@@ -63,7 +63,8 @@ def enable(endpoint: WebhookEndpoint) -> None:
 
 _FORGIVE = text(
     """
-    UPDATE webhook_lanes SET failures = 0, failing_since = NULL, open_until = NULL, free_at = NULL
+    UPDATE webhook_lanes SET failures = 0, failing_since = NULL, failed_at = NULL,
+        open_until = NULL, free_at = NULL
     WHERE user_id = :user_id AND endpoint_id = :id
     """
 )
@@ -80,6 +81,17 @@ def forgive(session: Session | Connection, user_id: UUID, endpoint_id: UUID) -> 
 def secret_of(keyring: Keyring, endpoint: WebhookEndpoint) -> str:
     """Return an endpoint's secret in plain text."""
     return open_secrets(keyring, endpoint.id, endpoint.secret)[0]
+
+
+def show_secret(session: Session, actor: Actor, keyring: Keyring, endpoint: WebhookEndpoint) -> str:
+    """Return an endpoint's secret in plain text, and note in the audit log that it was shown."""
+    if endpoint.id == endpoint.user_id:
+        audit_service.record(session, actor, "user.webhook_secret_shown", "user", endpoint.user_id)
+    else:
+        audit_service.record(
+            session, actor, "endpoint.secret_shown", "webhook_endpoint", endpoint.id
+        )
+    return secret_of(keyring, endpoint)
 
 
 def open_secrets(
@@ -196,9 +208,7 @@ def stop(
     if connection.execute(_STOP, parameters).rowcount == 0:
         return
     body = connection.execute(READ, {"user_id": user_id, "id": endpoint_id}).scalar_one()
-    outbox.tell(
-        connection, user_id, outbox.ENDPOINT, endpoint_id, "webhook_endpoint.disabled", body
-    )
+    outbox.tell_of_stop(connection, user_id, endpoint_id, body)
     audit_service.record(
         connection,
         SYSTEM,

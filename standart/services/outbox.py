@@ -69,7 +69,19 @@ def _telling(deliver: str) -> TextClause:
     )
 
 
+# Whoever added an endpoint shall hear that another one is not called any more, whatever he asked
+# for; a plain webhook URL gets only what it asks for.
+_DELIVER_STOP: Final = f"""
+    delivery AS (
+        INSERT INTO deliveries (user_id, id, event_id, endpoint_id)
+        SELECT v.user_id, gen_random_uuid(), v.id, w.id
+        FROM event v JOIN webhook_endpoints w ON w.user_id = v.user_id
+        WHERE {CALLABLE} AND (w.id <> w.user_id OR {subscribed("v.type")})
+        RETURNING 1
+    )"""
+
 _TELL: Final = _telling(DELIVER)
+_TELL_OF_STOP: Final = _telling(_DELIVER_STOP)
 _TELL_ONE: Final = _telling(_DELIVER_TO)
 
 REFUND: Final = "refund"
@@ -101,6 +113,15 @@ def tell(
     about = _about(user_id, object_type, object_id, kind, body)
     connection.execute(_TELL, {**about, "event_id": event_id})
     return event_id
+
+
+def tell_of_stop(connection: Connection, user_id: UUID, endpoint_id: UUID, body: str) -> None:
+    """Write that an endpoint, with its wire ``body``, is disabled; the owner's others are told.
+
+    All that the owner added get it, whatever they ask for; the default one only if it asks.
+    """
+    about = _about(user_id, ENDPOINT, endpoint_id, "webhook_endpoint.disabled", body)
+    connection.execute(_TELL_OF_STOP, {**about, "event_id": new_id()})
 
 
 def ping(

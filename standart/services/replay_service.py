@@ -26,12 +26,14 @@ _IS_THERE = text(
 
 _NOBODY: Final = "The merchant has no endpoint that may be called and wants this event."
 
-# A try that is under way goes on: its lease stands, and so does its due time.
+# A try that is under way goes on: its lease stands, and so does its due time. Where the schedule
+# begins tells whoever records it that a replay was asked for meanwhile.
 ANEW: Final = """
     ON CONFLICT (user_id, event_id, endpoint_id) DO UPDATE
         SET state = 'waiting', schedule_start = d.attempt_count, delivered_at = NULL,
-            next_attempt_at = clock_timestamp()
-        WHERE d.lease IS NULL OR d.next_attempt_at <= clock_timestamp()
+            next_attempt_at = CASE
+                WHEN d.lease IS NOT NULL AND d.next_attempt_at > clock_timestamp()
+                THEN d.next_attempt_at ELSE clock_timestamp() END
 """
 
 # Those that want such events now, and those that got this one before and still are there.

@@ -154,25 +154,38 @@ def _step(connection: Connection, batch: int) -> Step | None:
         row = connection.execute(sql.NEXT).one_or_none()
         if row is None:
             return None
+        if not _mark(connection, row, batch):
+            return Step(0, 0)
         done = _send(connection, row, batch) if row.callable else Step(0, 0)
         if done.examined < batch:
             connection.execute(sql.FINISH, {"user_id": row.user_id, "id": row.id})
         return done
 
 
+def _mark(connection: Connection, row: Row[Any], batch: int) -> bool:
+    """Let what is under way be tried once more if it fails; tell whether all could be reached.
+
+    What could not is being recorded right now: the next step sees how it ended.
+    """
+    if row.scope == ReplayScope.DEAD.value or not row.callable:
+        return True
+    return int(connection.execute(sql.MARK, _batch(row, batch)).scalar_one()) == 0
+
+
+def _batch(row: Row[Any], batch: int) -> dict[str, Any]:
+    return {
+        "user_id": row.user_id,
+        "endpoint_id": row.endpoint_id,
+        "reached_at": row.reached_at,
+        "reached_id": row.reached_id,
+        "until": row.until,
+        "batch": batch,
+    }
+
+
 def _send(connection: Connection, row: Row[Any], batch: int) -> Step:
     statement = sql.SEND_DEAD if row.scope == ReplayScope.DEAD.value else sql.SEND_ALL
-    sent = connection.execute(
-        statement,
-        {
-            "user_id": row.user_id,
-            "endpoint_id": row.endpoint_id,
-            "reached_at": row.reached_at,
-            "reached_id": row.reached_id,
-            "until": row.until,
-            "batch": batch,
-        },
-    ).one()
+    sent = connection.execute(statement, _batch(row, batch)).one()
     if sent.examined:
         connection.execute(
             sql.ADVANCE,

@@ -91,6 +91,32 @@ _TOLD: Final = """
         ON true
 """
 
+# A try that is under way when its span is replayed began before that: the mark lets whoever
+# records its failure leave the delivery due. Rows that somebody else writes are passed by, for
+# he may wait for those that are held here; ``missed`` is how many those are.
+MARK: Final = text(
+    f"""
+    WITH {_SPAN},
+    under_way AS MATERIALIZED (
+        SELECT d.ctid AS place FROM span s
+        JOIN deliveries d
+            ON d.user_id = s.user_id AND d.event_id = s.id AND d.endpoint_id = :endpoint_id
+        WHERE d.lease IS NOT NULL AND d.schedule_start < d.attempt_count AND s.type <> '{PING}'
+    ),
+    held AS MATERIALIZED (
+        SELECT d.ctid AS place FROM deliveries d
+        WHERE d.ctid = ANY (ARRAY(SELECT place FROM under_way)) AND d.lease IS NOT NULL
+        FOR UPDATE SKIP LOCKED
+    ),
+    marked AS (
+        UPDATE deliveries d SET schedule_start = d.attempt_count
+        WHERE d.ctid = ANY (ARRAY(SELECT place FROM held))
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM under_way) - (SELECT count(*) FROM marked) AS missed
+    """
+)
+
 # One that waits, or is under way, is left alone: looked for beforehand, since a conflict would
 # lock it, and whoever records attempts locks many too. A test is nothing that happened.
 SEND_ALL: Final = text(

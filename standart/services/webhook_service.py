@@ -15,7 +15,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -53,6 +53,21 @@ LONGEST_PAUSE: Final = 60
 
 FAILING_SECONDS: Final = 5 * 86_400
 """An endpoint that only failed for so long is disabled."""
+
+QUIET_SECONDS: Final = 36 * 3600
+"""After so long without any attempt a failure is the first of a new series.
+
+Longer than any pause of the schedule, so what is tried again and again counts as one series."""
+
+REFUSING_SECONDS: Final = 60
+"""Answers 4xx count for the breaker once for so long nothing but failures came."""
+
+UNSIGNED: Final = "unsigned"
+"""The outcome of a try that did not reach the receiver, by a fault of ours."""
+
+OWN_PAUSE: Final = 60
+LONGEST_OWN_PAUSE: Final = 3600
+"""Seconds until such a delivery is tried again: doubled with each time."""
 
 BURST_SECONDS: Final = 0.1
 """How much of a rate limit may be used at once."""
@@ -143,6 +158,13 @@ class AttemptResult:
     connect_ms: int | None = None
     tls_ms: int | None = None
     first_byte_ms: int | None = None
+
+
+class Latency(NamedTuple):
+    """How many seconds an event took from its commit to its first 2xx; whether at the first try."""
+
+    seconds: float
+    at_once: bool
 
 
 BEGINNING: Final = (_START, _START)
@@ -323,19 +345,24 @@ def record_attempts(
     results: Sequence[tuple[ClaimedDelivery, AttemptResult]],
     *,
     schedule: Sequence[int],
-) -> list[float]:
+) -> list[Latency]:
     """Write down what came of each try, and when the next one is due.
 
     ``schedule`` has the seconds from each failed try to the next; after its last entry the
     delivery is dead. A receiver that answers 410, or that only failed for ``FAILING_SECONDS``,
-    is disabled, and its owner's other endpoints are told. ``connection`` is in autocommit mode.
-    Returns the seconds from commit to delivery of those that were delivered at once.
+    is disabled, and its owner's other endpoints are told. A failed try during which a replay was
+    asked for leaves the delivery due now. ``connection`` is in autocommit mode.
+    Returns how long those took that were delivered for the first time.
     """
     outcomes = [_outcome(delivery, result, schedule) for delivery, result in results]
     with unit(connection):
         rows = connection.execute(
             sql.RECORD,
             {
+                "own_pause": OWN_PAUSE,
+                "longest_own_pause": LONGEST_OWN_PAUSE,
+                "quiet_seconds": QUIET_SECONDS,
+                "refusing_seconds": REFUSING_SECONDS,
                 "results": msgspec.json.encode(outcomes).decode(),
                 "most": ROOM,
                 "backoff": BACKOFF,
@@ -353,7 +380,11 @@ def record_attempts(
             else:
                 continue
             endpoint_service.stop(connection, row.user_id, row.endpoint_id, reason, url=url)
-    return [float(seconds) for row in rows for seconds in row.latencies or ()]
+    return [
+        Latency(float(seconds), at_once)
+        for row in rows
+        for seconds, at_once in zip(row.latencies or (), row.at_once or (), strict=True)
+    ]
 
 
 def _outcome(
@@ -362,6 +393,8 @@ def _outcome(
     state, delay = "waiting", 0.0
     if result.outcome == "delivered":
         state = "delivered"
+    elif result.outcome == UNSIGNED:
+        pass  # no step of the schedule: the row knows how long it has been so
     elif result.status_code == GONE or delivery.attempt > len(schedule):
         state = "dead"
     else:
@@ -408,7 +441,7 @@ def next_delay(scheduled: int, retry_after: int | None) -> float:
 def oldest_due_seconds(connection: Connection) -> float:
     """Return for how many seconds the oldest due delivery has been waiting for us, 0 if none.
 
-    What waits for its own receiver does not count: one that fails and is only probed, or one
-    that asked for a pace.
+    What waits for its own receiver does not count: one that fails and is only probed, or while
+    the pace that it asked for explains the wait.
     """
     return float(connection.execute(sql.LAG, {"patience": PATIENCE, "look": LOOK}).scalar_one())

@@ -206,6 +206,12 @@ PACE = text(
     """
 )
 
+_ANEW = """(r.state <> 'delivered' AND r.status_code IS DISTINCT FROM 410
+    AND d.schedule_start = d.attempt_count)"""
+
+_UNSIGNED = """(SELECT count(*) FROM attempts a
+    WHERE a.user_id = d.user_id AND a.delivery_id = d.id AND a.outcome = 'unsigned')"""
+
 # Only the holder of a lease records: a result that comes after its end, when another worker
 # took over, is dropped. A lane is written only while its endpoint fails or its room grows;
 # lanes are locked in one order, so that two workers never wait for each other. Failures count
@@ -213,8 +219,12 @@ PACE = text(
 # fails together says no more than one of it. An equal sign between leases would let the planner
 # look for each result among all that is leased. Of an ordered endpoint the object's next events
 # are due now, whether or not they have been moved: a claim may be moving them at this moment.
+# What a receiver turns down by a 4xx says that it is there and fast: it takes none of its room,
+# and counts for the breaker only once nothing else came for a while. What we could not sign is no
+# failure of the receiver's, and no step of the schedule. A replay that was asked for while a try
+# was under way has marked the row; the failed try then leaves it due.
 RECORD = text(
-    """
+    f"""
     WITH result AS MATERIALIZED (
         SELECT * FROM json_to_recordset(CAST(:results AS json)) AS r (
             user_id uuid, id uuid, lease uuid, state text, delay float8, url text, ordered boolean,
@@ -224,16 +234,26 @@ RECORD = text(
     ),
     mine AS (
         UPDATE deliveries d
-        SET state = r.state, lease = NULL,
+        SET state = CASE WHEN {_ANEW} THEN 'waiting' ELSE r.state END, lease = NULL,
             delivered_at = CASE WHEN r.state = 'delivered' THEN clock_timestamp() END,
-            next_attempt_at = CASE WHEN r.state = 'waiting'
-                THEN clock_timestamp() + make_interval(secs => r.delay) END
+            schedule_start = CASE WHEN r.outcome = 'unsigned'
+                THEN least(d.attempt_count, d.schedule_start + 1) ELSE d.schedule_start END,
+            next_attempt_at = CASE
+                WHEN r.outcome = 'unsigned' THEN clock_timestamp() + make_interval(
+                    secs => least(:longest_own_pause, :own_pause * power(2, {_UNSIGNED})))
+                WHEN {_ANEW} THEN clock_timestamp()
+                WHEN r.state = 'waiting' THEN clock_timestamp() + make_interval(secs => r.delay)
+            END
         FROM result r
         WHERE d.user_id = r.user_id AND d.id = r.id AND d.lease IS NOT DISTINCT FROM r.lease
         RETURNING d.user_id, d.id, d.endpoint_id, d.attempt_count, d.state, r.url,
-            CASE WHEN r.state = 'delivered' AND d.attempt_count = 1
+            CASE WHEN r.state = 'delivered' AND d.schedule_start
+                    = CASE WHEN d.schedule_start > 0 THEN {_UNSIGNED} ELSE 0 END
                 THEN extract(epoch FROM clock_timestamp() - d.created_at) END AS latency,
-            r.status_code, r.ordered, d.event_id
+            r.status_code, r.ordered, d.event_id,
+            CASE WHEN r.state = 'delivered' THEN 'good' WHEN r.outcome = 'unsigned' THEN 'ours'
+                WHEN r.status_code BETWEEN 400 AND 499 AND r.status_code NOT IN (408, 425, 429)
+                THEN 'refused' ELSE 'bad' END AS sign
     ),
     next AS MATERIALIZED (
         SELECT n.* FROM mine m CROSS JOIN LATERAL (
@@ -262,46 +282,59 @@ RECORD = text(
         FROM mine m JOIN result r ON r.user_id = m.user_id AND r.id = m.id
     ),
     told AS MATERIALIZED (
-        SELECT user_id, endpoint_id, count(*) FILTER (WHERE state = 'delivered') AS good,
-            count(*) FILTER (WHERE state <> 'delivered') AS bad,
+        SELECT user_id, endpoint_id, count(*) FILTER (WHERE sign = 'good') AS good,
+            count(*) FILTER (WHERE sign = 'bad') AS bad,
+            count(*) FILTER (WHERE sign = 'refused') AS refused,
             max(url) FILTER (WHERE status_code = 410) AS gone,
-            array_agg(latency) FILTER (WHERE latency IS NOT NULL) AS latencies
+            array_agg(latency) FILTER (WHERE latency IS NOT NULL) AS latencies,
+            array_agg(attempt_count = 1) FILTER (WHERE latency IS NOT NULL) AS at_once
         FROM mine GROUP BY user_id, endpoint_id
     ),
-    moved AS MATERIALIZED (
-        SELECT l.user_id, l.endpoint_id, t.good, t.bad, l.open_until > clock_timestamp() AS open,
-            CASE WHEN t.good > 0 THEN 0
-                WHEN l.open_until > clock_timestamp() THEN l.failures
-                ELSE least(l.failures + t.bad, greatest(l.failures + 1, :patience))
-            END AS failures
+    held AS MATERIALIZED (
+        SELECT l.user_id, l.endpoint_id, l.failures, t.good, t.bad, t.refused,
+            l.open_until > clock_timestamp() AS open,
+            CASE WHEN l.failed_at < clock_timestamp() - make_interval(secs => :quiet_seconds)
+                THEN clock_timestamp()
+                ELSE coalesce(l.failing_since, clock_timestamp()) END AS since
         FROM webhook_lanes l JOIN told t USING (user_id, endpoint_id)
-        WHERE t.bad > 0 OR l.failures > 0 OR l.room < :most
+        WHERE t.bad > 0 OR (t.refused > 0 AND t.good = 0)
+            OR (t.good > 0 AND (l.failing_since IS NOT NULL OR l.failures > 0 OR l.room < :most))
         ORDER BY l.user_id, l.endpoint_id
         FOR NO KEY UPDATE OF l
     ),
+    moved AS (
+        SELECT h.*, CASE WHEN h.good > 0 THEN 0 WHEN h.open THEN h.failures
+            ELSE least(h.failures + h.bad + CASE WHEN h.since
+                    < clock_timestamp() - make_interval(secs => :refusing_seconds)
+                    THEN h.refused ELSE 0 END,
+                greatest(h.failures + 1, :patience)) END AS counted
+        FROM held h
+    ),
     lane AS (
         UPDATE webhook_lanes l
-        SET failures = m.failures,
-            failing_since = CASE WHEN m.good = 0
-                THEN coalesce(l.failing_since, clock_timestamp()) END,
+        SET failures = m.counted,
+            failing_since = CASE WHEN m.good = 0 THEN m.since END,
+            failed_at = CASE WHEN m.good = 0 THEN clock_timestamp() END,
             open_until = CASE WHEN m.open AND m.good = 0 THEN l.open_until
-                WHEN m.failures >= :patience THEN clock_timestamp()
+                WHEN m.counted >= :patience THEN clock_timestamp()
                 + make_interval(secs => least(:longest_pause, :shortest_pause
-                    * power(2, least(m.failures - :patience, 20))) * (0.8 + 0.4 * random())) END,
+                    * power(2, least(m.counted - :patience, 20))) * (0.8 + 0.4 * random())) END,
             room = greatest(1, least(:most, l.room + m.good - :backoff * m.bad))
         FROM moved m WHERE l.user_id = m.user_id AND l.endpoint_id = m.endpoint_id
         RETURNING l.user_id, l.endpoint_id, l.failing_since
     )
-    SELECT t.user_id, t.endpoint_id, t.gone, t.latencies,
+    SELECT t.user_id, t.endpoint_id, t.gone, t.latencies, t.at_once,
         l.failing_since < clock_timestamp() - make_interval(secs => :failing_seconds) AS failing
     FROM told t LEFT JOIN lane l USING (user_id, endpoint_id)
     ORDER BY t.user_id, t.endpoint_id
     """
 )
 
-# For people and alarms: what is due though its endpoint would take it now. An endpoint that
-# fails, has a pace of its own, or has as much under way as it bears is waited for, not we; so
-# is one that gets an object's events in order and still owes an answer to the former one.
+# For people and alarms: what is due though its endpoint would take it now, and since when. An
+# endpoint that fails, or has as much under way as it bears, is waited for, not we; so is one
+# that gets an object's events in order and still owes an answer to the former one, of which we
+# look at the first ones due. The pace that an owner asked for explains the wait up to the moment
+# at which the next attempt was free: while we work that never lies far back.
 LAG = text(
     f"""
     WITH RECURSIVE walk AS (
@@ -320,7 +353,11 @@ LAG = text(
         WHERE w.step < 10000
     )
     SELECT coalesce(extract(epoch FROM {_NOW} - min(
-        CASE WHEN NOT w.ordered THEN k.next_attempt_at ELSE (
+        u.due + greatest(l.free_at - u.due, interval '0'))), 0)
+    FROM walk k JOIN webhook_lanes l USING (user_id, endpoint_id)
+    JOIN webhook_endpoints w ON w.user_id = k.user_id AND w.id = k.endpoint_id
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN NOT w.ordered THEN k.next_attempt_at ELSE (
             SELECT d.next_attempt_at FROM (
                 SELECT o.* FROM deliveries o
                 WHERE o.user_id = k.user_id AND o.endpoint_id = k.endpoint_id
@@ -328,10 +365,9 @@ LAG = text(
                 ORDER BY o.next_attempt_at LIMIT :look
             ) AS d
             WHERE NOT EXISTS (SELECT {_BEFORE})
-            ORDER BY d.next_attempt_at LIMIT 1) END)), 0)
-    FROM walk k JOIN webhook_lanes l USING (user_id, endpoint_id)
-    JOIN webhook_endpoints w ON w.user_id = k.user_id AND w.id = k.endpoint_id
-    WHERE k.next_attempt_at <= {_NOW} AND l.failures < :patience AND w.rate_limit IS NULL
-      AND l.room > ({_UNDER_WAY})
+            ORDER BY d.next_attempt_at LIMIT 1) END AS due
+    ) AS u
+    WHERE k.next_attempt_at <= {_NOW} AND l.failures < :patience
+      AND (l.free_at IS NULL OR l.free_at <= {_NOW}) AND l.room > ({_UNDER_WAY})
     """
 )

@@ -249,6 +249,23 @@ def test_an_endpoint_that_we_stopped_begins_anew(
     assert (begun["lane"], begun["failing_since"], begun["enabled"]) == ("normal", None, True)
 
 
+def test_another_pace_forgets_no_failure(
+    client: FlaskClient, merchant: TestUser, superuser: Engine
+) -> None:
+    made = create(client, merchant).json
+    stop(superuser, made["id"], "failing")
+    stopped = read(client, merchant, made["id"]).json
+
+    changed = change(client, merchant, made["id"], rate_limit=7).json
+
+    assert changed == {**stopped, "rate_limit": 7}
+    with superuser.connect() as connection:
+        lane = text("SELECT failures, free_at FROM webhook_lanes WHERE endpoint_id = :id")
+        failures, free_at = connection.execute(lane, {"id": made["id"]}).one()
+    assert failures >= endpoint_service.PATIENCE
+    assert free_at is None
+
+
 def test_saving_the_plain_url_forgets_the_failures_too(
     client: FlaskClient, merchant: TestUser, engine: Engine, superuser: Engine
 ) -> None:

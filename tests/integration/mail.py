@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.services import webhook_service
-from standart.services.webhook_service import AttemptResult, Claim, ClaimedDelivery
+from standart.services.webhook_service import AttemptResult, Claim, ClaimedDelivery, Latency
 from tests.builders import TestUser, make_endpoint, make_user
 
 URL = "https://shop.example/hook"
@@ -77,7 +77,7 @@ class Mail:
     def claimed(self, batch: int = 50) -> list[ClaimedDelivery]:
         return self.claim(batch).deliveries
 
-    def record(self, *results: tuple[ClaimedDelivery, AttemptResult]) -> list[float]:
+    def record(self, *results: tuple[ClaimedDelivery, AttemptResult]) -> list[Latency]:
         with autocommit(self.engine) as connection:
             return webhook_service.record_attempts(connection, results, schedule=SCHEDULE)
 
@@ -112,6 +112,7 @@ class Mail:
             ("webhook_lanes", "open_until"),
             ("webhook_lanes", "free_at"),
             ("webhook_lanes", "failing_since"),
+            ("webhook_lanes", "failed_at"),
         ):
             self.do(
                 f"UPDATE {table} SET {column} = {column} - make_interval(secs => :seconds)"

@@ -14,7 +14,14 @@ from standart import admin as panel_module
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.services import transaction_service
-from tests.builders import ORIGIN, PASSWORD, TestUser, make_transaction, make_user
+from tests.builders import (
+    ORIGIN,
+    PASSWORD,
+    TestUser,
+    make_endpoint,
+    make_transaction,
+    make_user,
+)
 from tests.integration.panel import Panel, kept_rows
 
 # (endpoint, method) → status for nobody, for a merchant, for an admin. The objects belong to
@@ -52,17 +59,46 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("transactions.write_note", "POST"): (303, 403, 303),
     ("webhooks.index", "GET"): (303, 200, 200),
     ("webhooks.detail", "GET"): (303, 404, 200),
+    ("webhooks.ask_replay", "GET"): (303, 404, 200),
+    ("webhooks.replay", "POST"): (303, 404, 303),
+    ("webhooks.one_endpoint", "GET"): (303, 404, 200),
+    ("webhooks.new_endpoint", "GET"): (303, 404, 200),
+    ("webhooks.new_endpoint", "POST"): (303, 404, 201),
+    ("webhooks.edit_endpoint", "GET"): (303, 404, 200),
+    ("webhooks.edit_endpoint", "POST"): (303, 404, 303),
+    ("webhooks.ask_endpoint", "GET"): (303, 404, 200),
+    ("webhooks.delete_endpoint", "POST"): (303, 404, 303),
+    ("webhooks.disable_endpoint", "POST"): (303, 404, 303),
+    ("webhooks.enable_endpoint", "POST"): (303, 404, 303),
+    ("webhooks.endpoint_secret", "POST"): (303, 404, 200),
+    ("webhooks.ask_rotate_endpoint", "GET"): (303, 404, 200),
+    ("webhooks.rotate_endpoint", "POST"): (303, 404, 200),
+    ("webhooks.ping", "POST"): (303, 404, 303),
+    ("webhooks.check", "POST"): (303, 404, 200),
+    ("webhooks.replay_span", "POST"): (303, 404, 303),
     ("audit.index", "GET"): (303, 403, 200),
 }
 POSTS = sorted(endpoint for endpoint, method in MATRIX if method == "POST")
 # A form's own address shows it; every other address that changes something only takes POST.
 FORMS = {endpoint for endpoint in POSTS if (endpoint, "GET") in MATRIX}
 
+# On a port of the loopback where nobody listens, so a check-up ends at once.
+ENDPOINT = {"url": "http://127.0.0.1:9/hook", "event_types": ["payout.*"]}
+
 DATA: dict[str, dict[str, Any]] = {
     "transactions.write_note": {"text": "call back"},
     "panel.switch_language": {"language": "en"},
     "users.create_key": {"scopes": ["read"], "expires_in": ""},
+    "webhooks.replay": {"endpoint": ""},
+    "webhooks.new_endpoint": ENDPOINT,
+    "webhooks.edit_endpoint": ENDPOINT,
+    "webhooks.replay_span": {
+        "since": "2026-01-01T00:00",
+        "until": "2026-02-01T00:00",
+        "scope": "all",
+    },
 }
+ACTS = {"transactions.ask": "confirm", "webhooks.ask_endpoint": "disable"}
 
 
 @dataclass(frozen=True)
@@ -76,7 +112,7 @@ class Scene:
     def url(self, endpoint: str) -> str:
         with self.app.test_request_context():
             rule = next(self.app.url_map.iter_rules(endpoint))
-            act = "confirm" if endpoint == "transactions.ask" else "deactivate"
+            act = ACTS.get(endpoint, "deactivate")
             values = {**self.values, "act": act, "filename": "panel.css"}
             return self.app.url_for(
                 endpoint, **{name: values[name] for name in rule.arguments}
@@ -94,6 +130,7 @@ def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Scen
             "user_id": owner.id,
             "transaction_id": pending["id"],
             "event_id": connection.scalar(text("SELECT id FROM events")),
+            "endpoint_id": make_endpoint(engine, keyring, owner, url=ENDPOINT["url"]).id,
             "key_id": connection.scalar(
                 text("SELECT id FROM api_keys WHERE user_id = :id"), {"id": owner.id}
             ),
@@ -272,6 +309,7 @@ def test_a_merchant_sees_its_own_rows_and_nothing_of_others(
         f"/admin/transactions/?id={scene.values['transaction_id']}",
         "/admin/webhooks/",
         f"/admin/webhooks/?transaction={scene.values['transaction_id']}",
+        f"/admin/webhooks/?endpoint={scene.values['endpoint_id']}",
         f"/admin/transactions/{mine['id']}",
         f"/admin/users/{merchant.id}",
     ):
@@ -299,6 +337,8 @@ def test_unknown_and_foreign_objects_look_the_same(scene: Scene, merchant: TestU
         ("users", "user_id"),
         ("transactions", "transaction_id"),
         ("webhooks", "event_id"),
+        ("webhooks/endpoints", "endpoint_id"),
+        ("webhooks/endpoints/new", "user_id"),
     ):
         foreign = panel.get(f"/admin/{kind}/{scene.values[name]}")
         missing = panel.get(f"/admin/{kind}/{unknown}")

@@ -331,7 +331,7 @@ def test_webhooks_show_attempts_and_what_came_back(
 
     assert f"/admin/webhooks/{claimed.event_id}" in listed
     assert "Waiting" in listed
-    assert "http_500" in detail
+    assert '<span title="http_500">HTTP 500</span>' in detail
     assert "<pre>&lt;h1&gt;Oops &amp; more&lt;/h1&gt;</pre>" in detail
     assert "41 ms" in detail
     assert "&#34;type&#34;: &#34;transaction.confirmed&#34;" in detail

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from standart.services import webhook_service, webhook_sql
 from standart.services.webhook_service import PATIENCE, SHORTEST_PAUSE, ClaimedDelivery
 from tests.integration.concurrency import blocked, together, uncommitted
-from tests.integration.mail import BAD, GOOD, Mail, by_endpoint
+from tests.integration.mail import BAD, GOOD, Mail, by_endpoint, result
 
 THREADS = 8
 
@@ -295,3 +295,43 @@ def test_workers_that_record_for_the_same_lanes_in_opposite_order_wait_and_go_on
             other.commit()
             assert recording.result() is None
     assert [mail.lane(each).room for each in (first, second)] == [51, 51]
+
+
+REFUSED = result("http_404", 404)
+
+
+def test_answers_4xx_take_no_room_from_a_receiver_that_is_alive(mail: Mail) -> None:
+    shop = mail.shop()
+    mail.pile(shop, count=400)
+    mail.lane(shop.id, room=100)
+    for _ in range(4):
+        claimed = mail.claimed(40)
+        mail.record(*[(each, REFUSED if n % 4 else GOOD) for n, each in enumerate(claimed)])
+        lane = mail.lane(shop.id)
+        assert (lane.room, lane.failures, lane.failing_since) == (100, 0, None)
+    mail.answer(mail.claimed(40), REFUSED)
+    lane = mail.lane(shop.id)
+    assert (lane.room, lane.failures, lane.open_until) == (100, 0, None)
+    mail.record((mail.claimed(1)[0], GOOD))
+    assert mail.lane(shop.id).failing_since is None
+
+
+@pytest.mark.parametrize("status", [408, 425, 429])
+def test_answers_4xx_that_ask_for_patience_are_failures_as_others(mail: Mail, status: int) -> None:
+    shop = mail.shop()
+    mail.pile(shop, count=5)
+    mail.answer(mail.claimed(), result(f"http_{status}", status))
+    lane = mail.lane(shop.id)
+    assert (lane.room, lane.failures) == (1, PATIENCE)
+
+
+def test_an_endpoint_that_only_answers_4xx_is_failing_all_the_same(mail: Mail) -> None:
+    shop = mail.shop()
+    mail.pile(shop, count=300)
+    mail.answer(mail.claimed(), REFUSED)
+    assert mail.lane(shop.id).failures == 0
+    mail.pass_time(webhook_service.REFUSING_SECONDS + 1)
+    mail.answer(mail.claimed(), REFUSED)
+    lane = mail.lane(shop.id)
+    assert (lane.failures, lane.room) == (PATIENCE, 8)
+    assert mail.claimed() == []

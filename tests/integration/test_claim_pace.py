@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from sqlalchemy import Connection
 
+from standart.services import webhook_service
 from standart.services.webhook_service import BURST_SECONDS, ROOM, ClaimedDelivery
 from tests.integration.concurrency import together
 from tests.integration.mail import GOOD, Mail
@@ -123,3 +125,19 @@ def test_a_limit_that_was_lifted_is_forgotten(mail: Mail) -> None:
     mail.do("UPDATE webhook_endpoints SET rate_limit = NULL WHERE id = :id", id=paced)
     freed(mail, 1)
     assert len(mail.claimed(30)) == 30
+
+
+def test_the_alarm_hears_of_paced_endpoints_once_the_pace_does_not_explain_the_wait(
+    mail: Mail, connection: Connection
+) -> None:
+    shop = mail.shop()
+    paced = mail.endpoint(shop, rate_limit=1)
+    mail.pile(shop, paced, 9)
+    mail.do("UPDATE deliveries SET next_attempt_at = next_attempt_at - interval '1 hour'")
+    assert 3600 <= webhook_service.oldest_due_seconds(connection) < 3700, "never called yet"
+
+    assert len(mail.claimed()) == 1
+    assert webhook_service.oldest_due_seconds(connection) < 60
+
+    freed(mail, 600)
+    assert 500 < webhook_service.oldest_due_seconds(connection) < 700

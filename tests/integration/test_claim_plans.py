@@ -151,6 +151,10 @@ def check_record(explained: Explained, mail: Mail) -> None:
         shortest_pause=5,
         longest_pause=60,
         failing_seconds=1000,
+        quiet_seconds=1000,
+        refusing_seconds=60,
+        own_pause=60,
+        longest_own_pause=3600,
     )
     assert not whole_scans(plan) & {"deliveries"}
     assert read(plan, "deliveries") <= 10 * len(claimed)

@@ -207,7 +207,7 @@ def test_results_wait_for_a_database_that_is_away(
     record = webhook_service.record_attempts
     failures = iter(range(5))
 
-    def away_at_first(*arguments: Any, **options: Any) -> list[float]:
+    def away_at_first(*arguments: Any, **options: Any) -> list[webhook_service.Latency]:
         if next(failures, None) is not None:
             raise OperationalError("record", None, Exception("away"))
         return record(*arguments, **options)
@@ -229,7 +229,7 @@ def test_a_result_that_cannot_be_written_takes_no_others_along(
     odd = mail.one("SELECT id FROM deliveries LIMIT 1")[0]
     record = webhook_service.record_attempts
 
-    def picky(connection: Any, results: Any, **options: Any) -> list[float]:
+    def picky(connection: Any, results: Any, **options: Any) -> list[webhook_service.Latency]:
         if any(each.id == odd for each, _ in results):
             raise ValueError("no such text")
         return record(connection, results, **options)

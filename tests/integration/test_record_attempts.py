@@ -16,6 +16,7 @@ from standart.services.webhook_service import FAILING_SECONDS, LEASE_SECONDS, Cl
 from tests.integration.mail import BAD, GOOD, SCHEDULE, Mail, result
 
 GONE = result("http_410", 410)
+UNSIGNED = result("unsigned", None)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_many_results_of_many_endpoints_are_written_together(
     latencies = mail.record(*outcomes)
 
     assert len(latencies) == 80
-    assert all(0 <= seconds < 60 for seconds in latencies)
+    assert all(0 <= each.seconds < 60 and each.at_once for each in latencies)
     assert rows("SELECT state, lease, count(*) FROM deliveries GROUP BY 1, 2 ORDER BY 1") == [
         ("delivered", None, 80),
         ("waiting", None, 20),
@@ -112,10 +113,11 @@ def test_what_was_recorded_and_is_told_again_changes_nothing(mail: Mail) -> None
     assert mail.one("SELECT count(*) FROM attempts")[0] == 6
 
 
-def test_gone_disables_that_endpoint_alone_and_the_others_that_ask_are_told(mail: Mail) -> None:
+def test_gone_disables_that_endpoint_alone_and_all_others_are_told(mail: Mail) -> None:
     shop, stranger = mail.shop(), mail.shop()
     gone, other = mail.endpoints(shop, 2)
-    mail.endpoint(shop, "transaction.*")
+    unasked = mail.endpoint(shop, "transaction.*")
+    stopped = mail.endpoint(shop, disabled_at=datetime.now(UTC), disabled_reason="owner")
     chosen = mail.endpoint(shop, "webhook_endpoint.*")
     mail.endpoint(stranger)
     mail.pile(shop, gone, 3)
@@ -127,8 +129,9 @@ def test_gone_disables_that_endpoint_alone_and_the_others_that_ask_are_told(mail
 
     assert disabled(mail, gone) == "gone"
     assert [disabled(mail, each) for each in (other, chosen, shop.id)] == [None] * 3
+    assert disabled(mail, stopped) == "owner"
     news = mail.claimed()
-    told_to = [(each, "webhook_endpoint.disabled", str(gone)) for each in (other, chosen)]
+    told_to = [(each, "webhook_endpoint.disabled", str(gone)) for each in (other, unasked, chosen)]
     assert told(news) == sorted(told_to)
     body = json.loads(news[0].body)
     assert (body["status"], body["data"]["disabled_reason"]) == ("disabled", "gone")
@@ -155,11 +158,12 @@ def test_gone_from_a_url_that_was_changed_meanwhile_disables_nothing(mail: Mail)
 def test_an_endpoint_that_only_failed_for_days_is_disabled_and_its_owner_told(mail: Mail) -> None:
     shop = mail.shop()
     failing, other = mail.endpoints(shop, 2)
-    mail.pile(shop, failing, 4)
+    mail.pile(shop, failing, 8)
     mail.fail(failing)
     mail.answer(mail.claimed(), BAD)
-    mail.pass_time(FAILING_SECONDS - 60)
-    mail.answer(mail.claimed(), BAD)
+    for _ in range(4):
+        mail.pass_time((FAILING_SECONDS - 60) / 4)
+        mail.answer(mail.claimed(), BAD)
     assert disabled(mail, failing) is None
 
     mail.pass_time(120)
@@ -167,6 +171,61 @@ def test_an_endpoint_that_only_failed_for_days_is_disabled_and_its_owner_told(ma
 
     assert disabled(mail, failing) == "failing"
     assert told(mail.claimed()) == [(other, "webhook_endpoint.disabled", str(failing))]
+
+
+def test_a_failure_after_quiet_days_is_the_first_of_a_new_series(mail: Mail) -> None:
+    shop = mail.shop()
+    mail.pile(shop)
+    mail.answer(mail.claimed(), BAD)
+    mail.pass_time(FAILING_SECONDS + 60)
+    mail.answer(mail.claimed(), BAD)
+    assert disabled(mail, shop.id) is None
+    since = mail.lane(shop.id).failing_since
+    assert datetime.now(UTC) - since < timedelta(hours=1)
+
+
+def test_the_way_to_a_first_delivery_counts_however_many_tries_it_took(mail: Mail) -> None:
+    shop = mail.shop()
+    mail.pile(shop, count=2)
+    good, late = mail.claimed()
+    assert len(mail.record((good, GOOD), (late, BAD))) == 1
+    mail.pass_time(10)
+    mail.answer(mail.claimed(), UNSIGNED)
+    mail.pass_time(60)
+    [latency] = mail.record(*[(each, GOOD) for each in mail.claimed()])
+    assert not latency.at_once
+    # A replay is another way.
+    mail.do(
+        "UPDATE deliveries SET state = 'waiting', delivered_at = NULL, next_attempt_at = now(),"
+        " schedule_start = attempt_count"
+    )
+    assert mail.record(*[(each, GOOD) for each in mail.claimed()]) == []
+
+
+def test_what_we_could_not_sign_is_no_failure_of_the_receivers(
+    mail: Mail, rows: Callable[..., list[Any]]
+) -> None:
+    shop = mail.shop()
+    mail.pile(shop)
+    before = mail.lane(shop.id)
+    pauses = []
+    for _ in range(9):
+        [delivery] = mail.claimed()
+        assert delivery.attempt == 1
+        mail.answer([delivery], UNSIGNED)
+        due = "extract(epoch FROM next_attempt_at - clock_timestamp())::float"
+        pauses.append(mail.one(f"SELECT {due} FROM deliveries")[0])
+        mail.pass_time(pauses[-1] + 1)
+    for pause, wanted in zip(pauses, [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600], strict=True):
+        assert wanted - 5 < pause <= wanted
+    assert mail.lane(shop.id)[:5] == before[:5]
+    assert rows("SELECT count(*) FROM attempts") == [(9,)]
+    # With the key back the schedule is as long as ever.
+    for _ in range(len(SCHEDULE) + 1):
+        mail.answer(mail.claimed(), BAD)
+        mail.pass_time(3600)
+    assert mail.states(shop.id) == {"dead": 1}
+    assert rows("SELECT count(*) FROM attempts") == [(9 + len(SCHEDULE) + 1,)]
 
 
 def test_one_success_in_five_days_keeps_an_endpoint(mail: Mail) -> None:

@@ -111,6 +111,26 @@ def test_a_try_that_is_under_way_keeps_its_lease(
     assert webhook_service.claim_due(connection, keyring).deliveries == []
 
 
+def test_a_replay_that_comes_during_the_last_try_is_not_lost_with_it(
+    connection: Connection, engine: Engine, superuser: Engine, keyring: Keyring, shop: TestUser
+) -> None:
+    event_id = ended(connection, engine, shop)
+    for _ in SCHEDULE:
+        fail_once(connection, keyring, superuser)
+    with superuser.begin() as owner:
+        owner.execute(text("UPDATE deliveries SET next_attempt_at = clock_timestamp()"))
+    (last,) = webhook_service.claim_due(connection, keyring).deliveries
+
+    replay(engine, shop.actor, event_id)
+    webhook_service.record_attempts(connection, [(last, REFUSED)], schedule=SCHEDULE)
+
+    assert connection.scalar(text("SELECT state FROM deliveries")) == "waiting"
+    with superuser.begin() as owner:
+        owner.execute(text("UPDATE webhook_lanes SET open_until = NULL"))
+    (again,) = webhook_service.claim_due(connection, keyring).deliveries
+    assert (again.event_id, again.attempt) == (event_id, 1)
+
+
 def test_a_foreign_event_is_as_unknown_as_none(
     connection: Connection, engine: Engine, shop: TestUser, merchant: TestUser
 ) -> None:

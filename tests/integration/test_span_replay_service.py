@@ -179,20 +179,40 @@ def test_all_brings_a_later_endpoint_what_it_asks_for(
     assert waiting(connection) == {(wanted, late.id)}
 
 
-def test_what_waits_or_is_under_way_is_left_alone(
+def test_what_waits_is_left_alone_and_what_is_under_way_keeps_its_lease(
     connection: Connection, engine: Engine, keyring: Keyring, shop: TestUser
 ) -> None:
     tell(connection, shop)
     (claimed,) = webhook_service.claim_due(connection, keyring).deliveries
     tell(connection, shop)
-    before = connection.execute(text("SELECT * FROM deliveries ORDER BY id")).all()
+    rows = text("SELECT id, lease, state, next_attempt_at FROM deliveries ORDER BY id")
+    before = connection.execute(rows).all()
 
     for scope in ReplayScope:
         start(connection, shop, span(shop.id, scope))
         assert run_all(connection) == [Step(2, 0)]
 
-    assert connection.execute(text("SELECT * FROM deliveries ORDER BY id")).all() == before
+    assert connection.execute(rows).all() == before
     assert claimed.lease in {row.lease for row in before}
+
+
+def test_a_last_try_that_began_before_its_span_was_replayed_is_not_the_end(
+    connection: Connection, engine: Engine, superuser: Engine, keyring: Keyring, shop: TestUser
+) -> None:
+    event_id = tell(connection, shop)
+    (last,) = webhook_service.claim_due(connection, keyring).deliveries
+    start(connection, shop, span(shop.id))
+
+    # While its result is being written it cannot be reached: the step does not pass it by.
+    with uncommitted(engine) as other:
+        other.execute(text("SELECT FROM deliveries FOR UPDATE"))
+        assert span_replay_service.step(connection) == Step(0, 0)
+        other.rollback()
+    assert run_all(connection) == [Step(1, 0)]
+
+    webhook_service.record_attempts(connection, [(last, GIVEN_UP)], schedule=())
+    (again,) = webhook_service.claim_due(connection, keyring).deliveries
+    assert (again.event_id, again.attempt) == (event_id, 1)
 
 
 def test_a_span_ends_where_it_says_and_never_behind_its_own_start(

@@ -337,6 +337,8 @@ def test_both_secrets_sign_for_a_day_after_a_rotation(
     [delivery] = claim()
 
     assert delivery.receiver.secrets == (fresh, shop.webhook_secret)
+    assert "whsec_" not in repr(delivery)
+    assert "extra_headers" not in repr(delivery)
     for secret in delivery.receiver.secrets:
         Webhook(secret).verify(delivery.body.decode(), delivery.headers())
 

@@ -95,6 +95,37 @@ def test_results_that_come_in_meanwhile_are_recorded_together() -> None:
     assert sorted(works.records[1]) == sorted(many(24))
 
 
+def test_what_ends_while_results_are_handed_over_is_recorded_as_well() -> None:
+    async def script(works: Works, window: Window[str, str], running: asyncio.Task[int]) -> None:
+        await until(lambda: works.under_way == many(2))
+        works.may_record.clear()
+        works.gates["w0"].set()
+        await until(lambda: works.recording)
+        works.gates["w1"].set()
+        await until(lambda: not works.under_way)
+        works.may_record.set()
+
+    works = Works(*many(2))
+    works.gates = {each: asyncio.Event() for each in many(2)}
+    assert play(works, script) == 2
+    assert works.records == [["w0"], ["w1"]]
+
+
+def test_it_claims_again_once_the_last_results_are_written() -> None:
+    """They made room at their endpoints, though nothing said that more may be had."""
+
+    async def script(works: Works, window: Window[str, str], running: asyncio.Task[int]) -> None:
+        await until(lambda: works.recording)
+        await until(lambda: not works.under_way)
+        works.queue.append("second")
+        works.may_record.set()
+
+    works = Works("first")
+    works.may_record.clear()
+    assert play(works, script) == 2
+    assert works.records == [["first"], ["second"]]
+
+
 def test_more_that_is_due_now_is_asked_for_at_once() -> None:
     """Nothing else would ask: the attempts hang, nobody wakes it, and the poll is an hour."""
 

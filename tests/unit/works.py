@@ -30,6 +30,7 @@ class Works:
         self.records: list[list[str]] = []
         self.may_record = threading.Event()
         self.may_record.set()
+        self.recording = False
         self.stopped = False
         self.claimed_all = 0
         self.claim_errors: list[Exception] = []
@@ -62,7 +63,9 @@ class Works:
             self.under_way.remove(work)
 
     def record(self, results: list[tuple[str, str]]) -> None:
+        self.recording = True
         assert self.may_record.wait(PATIENCE)
+        self.recording = False
         if self.record_errors:
             raise self.record_errors.pop(0)
         assert all(result == work.upper() for work, result in results)

@@ -191,6 +191,7 @@ def _create_lanes() -> None:
         sa.Column("endpoint_id", sa.Uuid(), nullable=False),
         sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("open_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("room", sa.Integer(), server_default=sa.text("8"), nullable=False),
         sa.Column("free_at", sa.DateTime(timezone=True), nullable=True),

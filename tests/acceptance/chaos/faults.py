@@ -29,7 +29,7 @@ def some(chance: random.Random) -> int:
 def pool_child_killed(scene: Scene, chance: random.Random) -> None:
     """F5: a process of a prefork pool dies inside a batch."""
     scene.gets_busy()
-    children = psutil.Process(scene.prefork.pid).children()
+    children = until(psutil.Process(scene.prefork.pid).children, "the pool has processes")
     for child in children:
         child.kill()
     scene.note_in_hand()
@@ -48,9 +48,7 @@ def all_workers_killed(scene: Scene, chance: random.Random) -> None:
     kill_inside_a_batch(scene, scene.worker, scene.prefork)
     scene.beat.kill()
     scene.lives.pass_on(some(chance))
-    scene.restart_prefork()
-    scene.restart_worker()
-    scene.restart_beat()
+    scene.restart_all_workers()
 
 
 def beat_killed(scene: Scene, chance: random.Random) -> None:

@@ -105,8 +105,10 @@ class Scene:
     def restart_worker(self) -> None:
         self.worker = self.parts.worker()
 
-    def restart_prefork(self) -> None:
+    def restart_all_workers(self) -> None:
         self.prefork = start_prefork(self.parts)
+        self.restart_beat()
+        self.restart_worker()
 
     def restart_beat(self) -> None:
         self.beat = self.parts.beat()
@@ -147,12 +149,13 @@ def _users(shop: Shop) -> list[TestUser]:
 
 
 def start_prefork(parts: Parts) -> Running:
-    """Start a worker whose tasks run in child processes, as `celery` itself starts one."""
+    """Start a worker whose tasks run in child processes, as `celery` itself starts one.
+
+    It is not waited for: another worker that starts beside it is.
+    """
     celery = [sys.executable, "-P", "-m", "celery", "-A", "standart.tasks", "worker"]
     options = ["--pool=prefork", "--concurrency=2", "--loglevel=INFO"]
-    running = parts.starter.launch([*celery, *options], parts.settings)
-    until(lambda: "ready." in running.logged, "the prefork worker is ready")
-    return running
+    return parts.starter.launch([*celery, *options], parts.settings)
 
 
 @contextmanager
@@ -203,6 +206,7 @@ def _play(
     keyring = Keyring.parse(keys)
     operator = builders.make_user(books, keyring, role=Role.ADMIN)
     owners = [_open_shop(books, keyring, sinks, places) for places in PLACES]
+    prefork, beat = start_prefork(parts), parts.beat()
     api = parts.serve(workers=2)
     shops = [
         Shop(
@@ -221,8 +225,8 @@ def _play(
         lives=Lives(shops, seed, outside),
         api=api,
         worker=parts.worker(),
-        prefork=start_prefork(parts),
-        beat=parts.beat(),
+        prefork=prefork,
+        beat=beat,
     )
 
 

@@ -31,7 +31,7 @@ def hurry(scene: Scene) -> None:
     engine.dispose()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_event_arrives_whatever_is_killed(tmp_path: Path) -> None:
     faults = (all_workers_killed, broker_killed, database_stopped_at_once)
     figures = run(Plan(seed=5, events=300, faults=faults, ttl_seconds=3, hurry=hurry), tmp_path)
