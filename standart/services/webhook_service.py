@@ -79,7 +79,7 @@ ORPHANS: Final = 1000
 
 # How much that is due at ordered endpoints one claim looks at, and at each at least: an event that
 # waits for an earlier one is moved behind it, and the next claim goes on from there.
-LOOK: Final = 2000
+LOOK: Final = 500
 LEAST_LOOK: Final = 10
 
 LATE_SECONDS: Final = 60
