@@ -134,7 +134,8 @@ def test_the_sums_of_a_day_read_nothing_of_the_days_before(
     with autocommit(engine) as own:
         now = limit_service.hold(own, merchant.id)
         asked = {"user_id": merchant.id, "amount": 100, "currency": "RUB", "now": now}
-        asked["midnight"] = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        asked["since"] = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        asked |= {"kept_count": 0, "kept_amount": 0}
         explain = text(f"EXPLAIN (ANALYZE, FORMAT JSON) {limit_service._BROKEN}")
         plan = own.execute(explain, asked).scalar_one()[0]["Plan"]
 

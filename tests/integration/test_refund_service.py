@@ -185,6 +185,7 @@ def test_an_event_and_an_audit_record_tell_of_it(
         "type": "refund.created",
         "id": told["id"],
         "status": "posted",
+        "sequence": 1,
         "data": told,
     }
     audit = connection.execute(
