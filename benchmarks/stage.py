@@ -231,7 +231,8 @@ def reference_python() -> Path:
         venv.create(REFERENCE_VENV, with_pip=True, clear=True)
         install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run(
-            [REFERENCE_PYTHON, *install, "--require-hashes", "-r", REQUIREMENTS], check=True
+            [REFERENCE_PYTHON, *install, "--require-hashes", "--no-deps", "-r", REQUIREMENTS],
+            check=True,
         )
         stamp.write_text(wanted, encoding="utf-8")
     return REFERENCE_PYTHON
