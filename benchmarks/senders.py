@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from ipaddress import ip_network
+from typing import cast
 
 import uvloop
 
@@ -62,7 +63,7 @@ class Receiver(asyncio.Protocol):
             if len(self._data) < whole:
                 return
             self._data = self._data[whole:]
-            self._transport.write(ANSWER)  # type: ignore[attr-defined]
+            self._transport.write(ANSWER)
 
 
 async def receive() -> None:
@@ -84,14 +85,14 @@ async def bare(port: int, sends: int) -> None:
 
     class Client(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            self._transport = transport
+            self._transport = cast("asyncio.Transport", transport)
             self.post()
 
         def post(self) -> None:
             nonlocal left, running
             if left > 0:
                 left -= 1
-                self._transport.write(request)  # type: ignore[attr-defined]
+                self._transport.write(request)
                 return
             self._transport.close()
             running -= 1

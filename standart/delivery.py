@@ -23,7 +23,7 @@ from standart.extensions import engine, keyring, on_connection, settings
 from standart.observability import WEBHOOK_ATTEMPTS, WEBHOOK_LATENCY
 from standart.services import heartbeat_service, webhook_service
 from standart.services.backlog_service import LANES, SLOW
-from standart.services.webhook_service import AttemptResult, ClaimedDelivery
+from standart.services.webhook_work import AttemptResult, ClaimedDelivery
 from standart.webhooks import loops, sender
 from standart.webhooks.addresses import UrlRules
 from standart.webhooks.window import LINGER_SECONDS, Claimed, Window

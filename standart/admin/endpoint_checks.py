@@ -25,7 +25,7 @@ from standart.extensions import in_transaction, keyring, nudge, nudge_replay, on
 from standart.models import ReplayScope
 from standart.services import endpoint_checkup, ping_service, span_replay_service
 from standart.services.span_replay_service import NewReplay
-from standart.services.webhook_service import Receiver
+from standart.services.webhook_work import Receiver
 from standart.webhooks import checkup, sender
 from standart.webhooks.checkup import Step
 

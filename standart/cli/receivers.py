@@ -15,7 +15,7 @@ from standart.cli.base import OPERATOR, Failure, ServiceCommand, database, webho
 from standart.config import Settings
 from standart.errors import InvalidInput
 from standart.services import endpoint_checkup
-from standart.services.webhook_service import Receiver
+from standart.services.webhook_work import Receiver
 from standart.webhooks import checkup, signing
 from standart.webhooks.addresses import UrlRules, parse_url
 from standart.webhooks.checkup import Step

@@ -12,7 +12,7 @@ from standart.errors import Conflict, NotFound
 from standart.models import WebhookEndpoint
 from standart.services import audit_service, endpoint_service
 from standart.services.access import Actor
-from standart.services.webhook_service import Receiver
+from standart.services.webhook_work import Receiver
 
 # The former secret signs as well for as long as the database's clock says so.
 _ENDPOINT = select(

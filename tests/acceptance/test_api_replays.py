@@ -15,7 +15,7 @@ from standart import tasks
 from standart.api import schemas
 from standart.encryption import Keyring
 from standart.services import webhook_service
-from standart.services.webhook_service import AttemptResult, ClaimedDelivery
+from standart.services.webhook_work import AttemptResult, ClaimedDelivery
 from tests.builders import TestEndpoint, TestUser, make_endpoint, make_transaction, make_user
 
 URL = "https://shop.example/hook"

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, text
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.services import transaction_service, webhook_service
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests import builders
 from tests.acceptance.chaos.proof import Proof
 from tests.acceptance.chaos.scene import Endpoint, Place

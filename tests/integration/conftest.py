@@ -22,7 +22,7 @@ from standart.config import Settings
 from standart.embedded import Postgres
 from standart.encryption import Keyring
 from standart.services import ledger_service, transaction_service, webhook_service
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
 from tests.integration.commands import Run

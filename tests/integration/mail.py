@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, text
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.services import webhook_service
-from standart.services.webhook_service import AttemptResult, Claim, ClaimedDelivery, Latency
+from standart.services.webhook_work import AttemptResult, Claim, ClaimedDelivery, Latency
 from tests.builders import TestUser, make_endpoint, make_user
 
 URL = "https://shop.example/hook"

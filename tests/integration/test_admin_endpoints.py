@@ -17,7 +17,7 @@ from standart.clock import new_id
 from standart.encryption import Keyring
 from standart.services import webhook_service
 from standart.services.endpoint_rules import PATTERNS
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from standart.webhooks import checkup
 from tests.builders import PASSWORD, TestUser, make_endpoint, make_user
 from tests.integration.hooks import GoodReceiver, serving

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from standart.encryption import Keyring
 from standart.services import heartbeat_service, ledger_service, webhook_service
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests.builders import TestUser, make_transaction, make_user, overdue
 from tests.integration.panel import Panel, kept_rows
 

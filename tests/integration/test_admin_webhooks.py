@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from standart.clock import new_id
 from standart.encryption import Keyring
 from standart.services import transaction_service, webhook_service
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests.builders import (
     ORIGIN,
     PASSWORD,

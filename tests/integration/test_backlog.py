@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, text
 from standart.encryption import Keyring
 from standart.services import backlog_service, gauges, webhook_service
 from standart.services.backlog_service import Backlog
-from standart.services.webhook_service import PATIENCE, AttemptResult
+from standart.services.webhook_service import PATIENCE
+from standart.services.webhook_work import AttemptResult
 from tests.builders import TestUser, make_user
 from tests.conftest import ENCRYPTION_KEYS
 from tests.integration.commands import Run

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from standart.services import webhook_service, webhook_sql
-from standart.services.webhook_service import PATIENCE, SHORTEST_PAUSE, ClaimedDelivery
+from standart.services.webhook_service import PATIENCE, SHORTEST_PAUSE
+from standart.services.webhook_work import ClaimedDelivery
 from tests.integration.concurrency import blocked, together, uncommitted
 from tests.integration.mail import BAD, GOOD, Mail, by_endpoint, result
 

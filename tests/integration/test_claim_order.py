@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from standart.services import endpoint_acts, transaction_service, webhook_service, webhook_sql
-from standart.services.webhook_service import ClaimedDelivery
+from standart.services.webhook_work import ClaimedDelivery
 from standart.states import PayoutAction
 from tests.builders import ORIGIN, TestUser, make_transaction
 from tests.integration import payouts

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import Connection
 
 from standart.services import webhook_service
-from standart.services.webhook_service import BURST_SECONDS, ROOM, ClaimedDelivery
+from standart.services.webhook_service import BURST_SECONDS, ROOM
+from standart.services.webhook_work import ClaimedDelivery
 from tests.integration.concurrency import together
 from tests.integration.mail import GOOD, Mail
 

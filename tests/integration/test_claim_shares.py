@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 
 from standart.services import webhook_service
-from standart.services.webhook_service import BEGINNING, Claim
+from standart.services.webhook_service import BEGINNING
+from standart.services.webhook_work import Claim
 from tests.integration.mail import GOOD, Mail, by_endpoint
 
 

@@ -19,7 +19,7 @@ from standart.services import (
     transaction_service,
     webhook_service,
 )
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.commands import Run, refused
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from standart import delivery, tasks
 from standart.delivery import Deliverer
 from standart.services import endpoint_service, webhook_service
+from standart.services.webhook_work import Claim, Latency
 from standart.webhooks import sender, window
 from standart.webhooks.window import Window
 from tests.acceptance.receiver import Receiver, receiver
@@ -95,7 +96,7 @@ def test_what_was_asked_for_is_passed_on_if_nobody_has_seen_to_it(
     claim = webhook_service.claim_due
     passed_on: list[object] = []
 
-    def claim_before_the_other(*arguments: Any, **options: Any) -> webhook_service.Claim:
+    def claim_before_the_other(*arguments: Any, **options: Any) -> Claim:
         claimed = claim(*arguments, **options)
         mail.pile(shop)
         assert deliverer.run() == (0, False)
@@ -207,7 +208,7 @@ def test_results_wait_for_a_database_that_is_away(
     record = webhook_service.record_attempts
     failures = iter(range(5))
 
-    def away_at_first(*arguments: Any, **options: Any) -> list[webhook_service.Latency]:
+    def away_at_first(*arguments: Any, **options: Any) -> list[Latency]:
         if next(failures, None) is not None:
             raise OperationalError("record", None, Exception("away"))
         return record(*arguments, **options)
@@ -229,7 +230,7 @@ def test_a_result_that_cannot_be_written_takes_no_others_along(
     odd = mail.one("SELECT id FROM deliveries LIMIT 1")[0]
     record = webhook_service.record_attempts
 
-    def picky(connection: Any, results: Any, **options: Any) -> list[webhook_service.Latency]:
+    def picky(connection: Any, results: Any, **options: Any) -> list[Latency]:
         if any(each.id == odd for each, _ in results):
             raise ValueError("no such text")
         return record(connection, results, **options)
@@ -284,10 +285,10 @@ def test_a_round_over_many_endpoints_knows_what_is_due_first_and_does_not_spin(
     for each in endpoints:
         mail.pile(shop, each)
     mail.do("UPDATE deliveries SET next_attempt_at = next_attempt_at + interval '1 hour'")
-    claims: list[webhook_service.Claim] = []
+    claims: list[Claim] = []
     claim = webhook_service.claim_due
 
-    def counted(*arguments: Any, **options: Any) -> webhook_service.Claim:
+    def counted(*arguments: Any, **options: Any) -> Claim:
         claims.append(claim(*arguments, **options))
         return claims[-1]
 

@@ -30,7 +30,7 @@ from standart.services import (
 )
 from standart.services.access import SYSTEM
 from standart.services.endpoint_acts import Changes, NewEndpoint
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from standart.webhooks import signing
 from tests.builders import ORIGIN, TestUser, make_user, row_counts
 from tests.integration.concurrency import blocked, together

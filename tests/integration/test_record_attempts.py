@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from standart.services import webhook_service
-from standart.services.webhook_service import FAILING_SECONDS, LEASE_SECONDS, ClaimedDelivery
+from standart.services.webhook_service import FAILING_SECONDS, LEASE_SECONDS
+from standart.services.webhook_work import ClaimedDelivery
 from tests.integration.mail import BAD, GOOD, SCHEDULE, Mail, result
 
 GONE = result("http_410", 410)

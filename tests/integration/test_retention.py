@@ -31,7 +31,7 @@ from standart.services import (
     webhook_service,
 )
 from standart.services.retention_service import Purged
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
 from tests.integration.ages import grow_old
 from tests.integration.attacks import DENIED, attack

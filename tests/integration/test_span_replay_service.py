@@ -30,7 +30,7 @@ from standart.services import (
 from standart.services.access import SYSTEM
 from standart.services.endpoint_acts import Changes
 from standart.services.span_replay_service import NewReplay, Step
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_endpoint, make_user, row_counts
 from tests.integration.ages import grow_old
 from tests.integration.concurrency import blocked, together, uncommitted

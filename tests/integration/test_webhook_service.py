@@ -24,7 +24,7 @@ from standart.services import (
     webhook_service,
 )
 from standart.services.access import SYSTEM, Actor
-from standart.services.webhook_service import AttemptResult, ClaimedDelivery
+from standart.services.webhook_work import AttemptResult, ClaimedDelivery
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.concurrency import uncommitted
 

@@ -33,7 +33,7 @@ from standart.services import (
 )
 from standart.services.access import SYSTEM
 from standart.services.ledger_service import Balance
-from standart.services.webhook_service import AttemptResult
+from standart.services.webhook_work import AttemptResult
 from tests import movements
 from tests.builders import (
     ORIGIN,
