@@ -10,11 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from flask import Blueprint, Flask, Request, abort, redirect, request, session, url_for
+from flask import Flask, Request, abort, redirect, request, session, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import language, messages
+from standart.admin import language, messages, theme
+from standart.admin.assets import AssetBlueprint
 from standart.admin.errors import render_error
 from standart.admin.forms import LoginForm
 from standart.admin.language import gettext
@@ -36,7 +37,7 @@ _YEAR_SECONDS: Final = 31_536_000
 # it as a slash).
 _SAFE_NEXT = re.compile(rf"{ROOT}/[!-\[\]-~]*", re.ASCII)
 
-panel = Blueprint(
+panel = AssetBlueprint(
     "panel",
     __name__,
     template_folder="templates",
@@ -178,14 +179,25 @@ def switch_language() -> AnyResponse:
     chosen = request.form.get("language", "")
     if chosen not in language.LANGUAGES:
         abort(400)
+    return _keep(language.LANGUAGE_COOKIE, chosen)
+
+
+@panel.post("/theme")
+def switch_theme() -> AnyResponse:
+    """Keep the chosen theme in this browser for a year."""
+    chosen = request.form.get("theme", "")
+    if chosen not in theme.THEMES:
+        abort(400)
+    return _keep(theme.THEME_COOKIE, chosen)
+
+
+def _keep(cookie: str, value: str) -> AnyResponse:
+    """Return the way back to the page that asked, with a choice kept in a cookie."""
     target = request.form.get("next", "")
-    response = redirect(
-        target if _is_login(target) else safe_next(target),
-        303,
-    )
+    response = redirect(target if _is_login(target) else safe_next(target), 303)
     response.set_cookie(
-        language.LANGUAGE_COOKIE,
-        chosen,
+        cookie,
+        value,
         max_age=_YEAR_SECONDS,
         path="/",
         secure=request.is_secure,

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
 
-from babel.dates import format_datetime, format_timedelta, get_timezone
+from babel.dates import format_skeleton, format_timedelta, get_timezone
 from flask import has_request_context, request
 from flask_babel import get_locale
 from flask_babel import gettext as translated
 from markupsafe import Markup
 
+from standart.admin import formats
 from standart.clock import now
 from standart.extensions import settings
 
@@ -90,16 +91,28 @@ def as_moment(value: datetime | str) -> datetime:
 
 
 def moment(value: datetime | str | None) -> Markup:
-    """Return a ``<time>`` in the viewer's zone, with UTC when it is pointed at; — for none."""
+    """Return a ``<time>`` in the viewer's zone, UTC when it is pointed at, and how long ago it was.
+
+    The year is left out where it is the present one; — stands for no moment.
+    """
     if value is None:
         return Markup('<span class="none">—</span>')
     at = as_moment(value)
     utc = at.astimezone(UTC)
-    shown = format_datetime(at, "medium", tzinfo=viewer_zone()[1], locale=get_locale())
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
+    zone = viewer_zone()[1]
+    this_year = at.astimezone(zone).year == now().astimezone(zone).year
+    day, clock = (
+        format_skeleton(skeleton, at, tzinfo=zone, locale=get_locale())
+        for skeleton in ("MMMd" if this_year else "yMMMd", "Hms")
+    )
+    return Markup(
+        '<span class="when"><time datetime="{}" title="{} UTC">{}</time>'
+        ' <span class="ago">{}</span></span>'
+    ).format(
         utc.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         utc.strftime("%Y-%m-%d %H:%M:%S"),
-        shown,
+        f"{day}, {clock}",
+        formats.ago(at),
     )
 
 

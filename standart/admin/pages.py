@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import current_app, render_template, request
+from flask import current_app, render_template, request, url_for
 from flask_admin import Admin, BaseView
 from flask_login import current_user
 from wtforms import Field
 
-from standart.admin import language, messages, security
+from standart.admin import language, messages, security, theme
+from standart.admin.menu import items_of
 from standart.services.session_service import Visitor
 
 
@@ -31,13 +32,18 @@ def render_page(
     what the page has to tell about.
     """
     panel: Admin = current_app.extensions["admin"][0]
+    somebody = None if anonymous else visitor()
     return render_template(
         f"panel/{template}",
         admin_view=admin_view,
-        menu=[] if anonymous else [item for item in panel.menu() if item.is_accessible()],
-        visitor=None if anonymous else visitor(),
+        menu=[] if anonymous else items_of(panel, admin_view),
+        visitor=somebody,
         lang=language.language(),
         languages=language.LANGUAGES,
+        account_url=_account_url(somebody),
+        search_url=_url_if_known("search.index"),
+        theme=theme.theme(),
+        themes=theme.THEMES,
         zone=language.viewer_zone()[0],
         nonce=security.nonce(),
         here=request.full_path.rstrip("?") if request.method == "GET" else security.ROOT + "/",
@@ -45,6 +51,16 @@ def render_page(
         attributes=_attributes,
         **context,
     )
+
+
+def _url_if_known(endpoint: str) -> str | None:
+    return url_for(endpoint) if endpoint in current_app.view_functions else None
+
+
+def _account_url(somebody: Visitor | None) -> str | None:
+    if somebody is None:
+        return None
+    return _url_if_known("profile.index") or url_for("users.detail", user_id=somebody.user_id)
 
 
 def _attributes(field: Field, given: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 ROOT: Final = "/admin"
-_OWN_PATHS: Final = frozenset({"/", ROOT, "/login", "/logout", "/language"})
+_OWN_PATHS: Final = frozenset({"/", ROOT, "/login", "/logout", "/language", "/theme"})
 
 # A browser keeps a cookie of this prefix only from https, for this host and all its paths,
 # so no neighbouring host and no plain http answer can plant one.

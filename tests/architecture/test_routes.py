@@ -73,6 +73,7 @@ PUBLIC = {
     "panel.login",
     "panel.logout",
     "panel.switch_language",
+    "panel.switch_theme",
 }
 # Blueprints whose every other route needs a login of the panel.
 PANEL = {"admin", "users", "transactions", "webhooks", "audit"}

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.builders import PASSWORD, TestUser
@@ -42,18 +49,23 @@ _NAMELESS = """
 """
 
 
-class _Quiet(WSGIRequestHandler):
+class Quiet(WSGIRequestHandler):
     def log(self, *args: object, **kwargs: object) -> None:
         """Say nothing: what fails is seen in the page."""
+
+
+def chromium_path() -> str | None:
+    """Where Chromium is: as STANDART_TEST_CHROMIUM says, else by its usual names."""
+    return os.environ.get("STANDART_TEST_CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
 
 
 # Not for the session: while it lives, Playwright's event loop runs in this thread, and the
 # tests of other modules could run none of their own.
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    found = os.environ.get("STANDART_TEST_CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
+    found = chromium_path()
     if found is None:
         pytest.skip("no Chromium: install one or name it in STANDART_TEST_CHROMIUM")
     with sync_playwright() as playwright:
@@ -64,7 +76,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def address(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -88,6 +100,11 @@ class Visit:
         self.page.click("button.main")
         self.page.wait_for_url("**/admin/")
 
+    def open_menu(self) -> None:
+        """Unfold the menu where the window is too narrow to show it all along."""
+        if self.page.locator(".open-menu").is_visible():
+            self.page.click(".open-menu")
+
     def check(self) -> None:
         """No violation, no error, no sideways scroll; controls large enough and with names."""
         self.page.wait_for_load_state("load")  # a click returns before the style sheet is there
@@ -100,6 +117,12 @@ class Visit:
         assert self.page.evaluate(overflow) == 0, self.page.url
         if self.script:
             assert self.page.evaluate("window.violations") == []
+
+
+def _note_line(visit: Visit, line: ConsoleMessage) -> None:
+    # What a test asks for on purpose and is refused is no error of the page.
+    if line.type in ("error", "warning") and "the server responded with a status" not in line.text:
+        visit.trouble.append(f"{line.type}: {line.text}")
 
 
 def _note_failure(visit: Visit, request: Request) -> None:
@@ -125,6 +148,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
         opened = Visit(page, script=script)
         page.add_init_script(_COUNT_VIOLATIONS)
         page.on("pageerror", lambda error: opened.trouble.append(str(error)))
+        page.on("console", lambda line: _note_line(opened, line))
         page.on("requestfailed", lambda request: _note_failure(opened, request))
         page.on("dialog", lambda dialog: opened.trouble.append(f"dialog: {dialog.message}"))
         return opened

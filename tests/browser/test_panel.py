@@ -71,6 +71,7 @@ def test_the_whole_way_through_the_panel(
     assert tabs.all_inner_texts() == words["tabs"]
 
     for number in range(tabs.count()):
+        window.open_menu()
         tabs.nth(number).click()
         expect(tabs.nth(number)).to_have_attribute("aria-current", "page")
         window.check()
@@ -129,8 +130,10 @@ def test_the_whole_way_through_the_panel(
     page.goto("/admin/nothing")
     window.check()
     other = "en" if language == "ru" else "ru"
+    window.open_menu()
     page.click(f"button[name=language][value={other}]")
     assert page.locator("html").get_attribute("lang") == other
+    window.open_menu()
     page.click("header form[action='/logout'] button")
     page.wait_for_url("**/login")
     window.check()

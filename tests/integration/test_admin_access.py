@@ -33,6 +33,7 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("panel.login", "POST"): (401, 401, 401),
     ("panel.logout", "POST"): (303, 303, 303),
     ("panel.switch_language", "POST"): (303, 303, 303),
+    ("panel.switch_theme", "POST"): (303, 303, 303),
     ("admin.index", "GET"): (303, 200, 200),
     ("admin.live", "GET"): (303, 200, 200),
     ("users.index", "GET"): (303, 403, 200),
@@ -88,6 +89,7 @@ ENDPOINT = {"url": "http://127.0.0.1:9/hook", "event_types": ["payout.*"]}
 DATA: dict[str, dict[str, Any]] = {
     "transactions.write_note": {"text": "call back"},
     "panel.switch_language": {"language": "en"},
+    "panel.switch_theme": {"theme": "dark"},
     "users.create_key": {"scopes": ["read"], "expires_in": ""},
     "webhooks.replay": {"endpoint": ""},
     "webhooks.new_endpoint": ENDPOINT,

@@ -1,0 +1,159 @@
+// The chart of transactions by status: hover, arrow keys, and a table beside it for who cannot see.
+import uPlot from "./vendor/uplot/uPlot.js";
+
+const language = document.documentElement.lang;
+const whole = new Intl.NumberFormat(language);
+const HEIGHT = 260;
+
+// Colours are those of the sheet: what a hidden element of that class has.
+function colourOf(figure, name) {
+  const probe = document.createElement("span");
+  probe.className = name;
+  probe.hidden = true;
+  figure.append(probe);
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+}
+
+function momentOf(data, index) {
+  const day = data.step >= 86_400;
+  return new Date(data.times[index] * 1000).toLocaleString(language, day
+    ? { day: "numeric", month: "short" }
+    : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+}
+
+const totalOf = (series) => series.counts.reduce((sum, count) => sum + count, 0);
+
+// Writes the numbers at the cursor, or the sums over all, into the legend.
+function tell(figure, data, index) {
+  const shown = index ?? null;
+  figure.querySelector(".at").textContent = shown === null ? "" : momentOf(data, shown);
+  data.series.forEach((series, number) => {
+    const count = shown === null ? totalOf(series) : series.counts[shown];
+    const sum = shown === null ? undefined : series.sums?.[shown];
+    figure.querySelectorAll(".legend b")[number].textContent =
+      sum && data.currency ? `${whole.format(count)} · ${sum} ${data.currency}` : whole.format(count);
+  });
+}
+
+function legendOf(figure, data) {
+  const list = figure.querySelector(".legend");
+  list.replaceChildren(...data.series.map((series) => {
+    const item = document.createElement("li");
+    const swatch = document.createElement("span");
+    swatch.className = `swatch ${series.status}`;
+    const number = document.createElement("b");
+    item.append(swatch, series.label ?? series.status, " ", number);
+    return item;
+  }), Object.assign(document.createElement("li"), { className: "at aside" }));
+}
+
+function tableOf(figure, data) {
+  const head = figure.querySelector("table thead tr");
+  const body = figure.querySelector("table tbody");
+  if (!body) return;
+  while (head.children.length > 1) head.lastElementChild.remove();
+  for (const series of data.series) {
+    const cell = document.createElement("th");
+    Object.assign(cell, { scope: "col", className: "number", textContent: series.label ?? series.status });
+    head.append(cell);
+  }
+  body.replaceChildren(...data.times.map((_, index) => {
+    const row = document.createElement("tr");
+    const when = document.createElement("th");
+    Object.assign(when, { scope: "row", textContent: momentOf(data, index) });
+    row.append(when, ...data.series.map((series) => {
+      const cell = document.createElement("td");
+      Object.assign(cell, { className: "number", textContent: whole.format(series.counts[index]) });
+      return cell;
+    }));
+    return row;
+  }));
+}
+
+function make(figure, data) {
+  const place = figure.querySelector(".plot");
+  const [axis, grid] = ["axis", "grid"].map((name) => colourOf(figure, name));
+  const bars = uPlot.paths.bars({ size: [0.7, 40], radius: 0.15 });
+  // Stacked: what is drawn first is the sum of all, the later ones lie before it.
+  const heights = data.series.map(() => new Array(data.times.length).fill(0));
+  data.times.forEach((_, index) => {
+    let sum = 0;
+    data.series.forEach((series, number) => { heights[number][index] = sum += series.counts[index]; });
+  });
+  const lines = data.series.map((series) => {
+    const colour = colourOf(figure, `swatch ${series.status}`);
+    return { label: series.label ?? series.status, stroke: colour, fill: colour, width: 0, paths: bars, points: { show: false } };
+  });
+  const plot = new uPlot({
+    width: place.clientWidth,
+    height: HEIGHT,
+    legend: { show: false },
+    cursor: { y: false, drag: { x: false, y: false } },
+    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high, 4) * 1.08] } },
+    series: [{}, ...lines.toReversed()],
+    axes: [
+      { stroke: axis, grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((second) => shortOf(second, data)) },
+      { stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, values: (_, at) => at.map((value) => Number.isInteger(value) ? whole.format(value) : "") },
+    ],
+    hooks: { setCursor: [(self) => tell(figure, data, self.cursor.idx)] },
+  }, [data.times, ...heights.toReversed()], place);
+  return plot;
+}
+
+function shortOf(second, data) {
+  const options = data.step >= 86_400 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" };
+  return new Date(second * 1000).toLocaleString(language, options);
+}
+
+export async function draw(figure) {
+  let data = null;
+  let plot = null;
+  let at = -1;
+  let tag = "";
+
+  function redraw() {
+    if (!data) return;
+    plot?.destroy();
+    plot = make(figure, data);
+    tell(figure, data, null);
+  }
+
+  async function load() {
+    try {
+      const answer = await fetch(figure.dataset.chart, {
+        headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store", redirect: "manual",
+      });
+      if (!answer.ok) return;
+      tag = answer.headers.get("ETag") ?? "";
+      data = await answer.json();
+    } catch {
+      return; // What was drawn before stays; the line beside the choice says what is wrong.
+    }
+    data.step ??= data.times.length > 1 ? data.times[1] - data.times[0] : 3600;
+    legendOf(figure, data);
+    tableOf(figure, data);
+    redraw();
+  }
+
+  const place = figure.querySelector(".plot");
+  place.addEventListener("keydown", (event) => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+    if (!plot || !(event.key in steps)) return;
+    event.preventDefault();
+    const last = data.times.length - 1;
+    at = Math.min(Math.max((at < 0 ? last + 1 : at) + steps[event.key], 0), last);
+    plot.setCursor({ left: plot.valToPos(data.times[at], "x"), top: 0 });
+    tell(figure, data, at);
+  });
+  place.addEventListener("blur", () => { at = -1; if (data) tell(figure, data, null); });
+
+  new MutationObserver(redraw).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  new ResizeObserver(() => {
+    if (plot && plot.width !== place.clientWidth) plot.setSize({ width: place.clientWidth, height: HEIGHT });
+  }).observe(place);
+  document.addEventListener("renewed", load);
+  await load();
+}

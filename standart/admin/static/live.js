@@ -1,0 +1,81 @@
+// A region that renews itself: <select data-live="address" data-target="id"> says how often.
+import { tellAges } from "./page.js";
+
+const KEY = "standart_refresh";
+
+export function keepLive(select) {
+  const live = document.getElementById(select.dataset.target ?? "live");
+  const updated = document.getElementById("updated");
+  const trouble = document.getElementById("trouble");
+  const ended = document.getElementById("ended");
+  let timer = 0;
+  let busy = false;
+  let tag = "";
+
+  const inUrl = new URLSearchParams(location.search).get("refresh");
+  const wanted = inUrl ?? localStorage.getItem(KEY);
+  if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
+
+  function plan() {
+    clearInterval(timer);
+    const seconds = Number(select.value);
+    if (seconds > 0) timer = setInterval(refresh, seconds * 1000);
+  }
+
+  // Reading on must not be torn away: neither the focus nor a selection inside.
+  function inUse() {
+    const selection = document.getSelection();
+    const selecting = selection && !selection.isCollapsed && live.contains(selection.anchorNode);
+    return selecting || live.contains(document.activeElement);
+  }
+
+  async function refresh() {
+    if (busy || document.hidden || inUse()) return;
+    busy = true;
+    try {
+      const answer = await fetch(select.dataset.live, {
+        headers: tag ? { "If-None-Match": tag } : {},
+        cache: "no-store",
+        redirect: "manual",
+        signal: AbortSignal.timeout(9000),
+      });
+      // The login has ended: the whole page leads to the form.
+      if (answer.type === "opaqueredirect") return location.reload();
+      if (answer.status === 401) return stop();
+      if (answer.status !== 304) {
+        if (!answer.ok) throw new Error(String(answer.status));
+        const text = await answer.text();
+        if (inUse()) return;
+        tag = answer.headers.get("ETag") ?? "";
+        live.innerHTML = text;
+        tellAges(live);
+        live.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
+      }
+      updated.textContent = new Date().toLocaleTimeString("en-GB");
+      trouble.hidden = true;
+    } catch {
+      trouble.hidden = false;
+    } finally {
+      busy = false;
+    }
+  }
+
+  // Asking on would only be refused again.
+  function stop() {
+    clearInterval(timer);
+    select.value = "0";
+    if (ended) ended.hidden = false;
+  }
+
+  select.addEventListener("change", () => {
+    localStorage.setItem(KEY, select.value);
+    const url = new URL(location.href);
+    url.searchParams.set("refresh", select.value);
+    history.replaceState(null, "", url);
+    plan();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && Number(select.value) > 0) refresh();
+  });
+  plan();
+}

@@ -1,0 +1,130 @@
+"""A service with something on every page, and the addresses of all pages that can be asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+from flask import Flask
+from sqlalchemy import Engine, text
+from werkzeug.routing import AnyConverter, Rule
+
+from standart import admin as panel_module
+from standart.db import autocommit
+from standart.delivery import Deliverer
+from standart.encryption import Keyring
+from standart.services import transaction_service
+from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction
+from tests.integration.hooks import Answer, serving
+from tests.integration.panel_scene import BusyMerchant, busy_merchant
+
+NOTE = "Paid by card at the till; the receipt is <b>in the drawer</b>."
+
+# What a page is not: files, fragments, answers for a script, and what only leads elsewhere.
+NO_PAGES = frozenset({"panel.static", "panel.home", "admin.live", "admin.static"})
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Who is there, and a value for every name in the panel's rules."""
+
+    app: Flask
+    admin: TestUser
+    busy: BusyMerchant
+    values: dict[str, Any]
+
+    def pages(self) -> dict[str, str]:
+        """Return the address of each page by a name: its endpoint and what it asks about."""
+        found: dict[str, str] = {}
+        for rule in sorted(self.app.url_map.iter_rules(), key=str):
+            if _is_page(rule):
+                found.update(self._addresses(rule))
+        return found
+
+    def _addresses(self, rule: Rule) -> Iterator[tuple[str, str]]:
+        choices = {
+            name: sorted(converter.items)
+            for name, converter in rule._converters.items()
+            if isinstance(converter, AnyConverter)
+        }
+        for chosen in product(*choices.values()):
+            values = {
+                **{name: self.values[name] for name in rule.arguments - choices.keys()},
+                **dict(zip(choices, chosen, strict=True)),
+            }
+            built = rule.build(values, append_unknown=False)
+            assert built is not None, rule
+            yield "-".join([rule.endpoint, *chosen]), built[1]
+
+
+def _is_page(rule: Rule) -> bool:
+    return (
+        panel_module.owns(rule.rule)
+        and "GET" in (rule.methods or set())
+        and rule.endpoint not in NO_PAGES
+    )
+
+
+def deliver(app: Flask) -> None:
+    """Send what is due, beside this thread: here the browser's event loop may run."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(Deliverer(app).run, linger=0).result()
+
+
+def _moody(headers: dict[str, str], body: bytes) -> Answer:
+    """Take most messages, and refuse those about refunds."""
+    if b"refund" in body:
+        return 503, {"Retry-After": "30"}, b'{"error": "closed for lunch"}'
+    return 200, {"Content-Type": "application/json"}, b'{"ok": true}'
+
+
+@contextmanager
+def full_scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Iterator[Scene]:
+    """Fill the database; a receiver listens while the scene lives."""
+    app.extensions["standart.nudge"] = app.extensions["standart.replay_nudge"] = lambda: None
+    busy = busy_merchant(engine, keyring, admin, NOTE)
+    with serving(_moody) as url:
+        endpoint = make_endpoint(engine, keyring, busy.owner, url=url, description="Till")
+        pending = make_transaction(engine, busy.owner, amount="1234.50", reference="order-1042")
+        _some_transactions(engine, admin, busy)
+        deliver(app)
+        with engine.connect() as connection:
+            values = {
+                "transaction_id": UUID(pending["id"]),
+                "user_id": busy.owner.id,
+                "endpoint_id": endpoint.id,
+                "event_id": connection.scalar(
+                    text(
+                        "SELECT event_id FROM deliveries WHERE endpoint_id = :id"
+                        " ORDER BY created_at DESC LIMIT 1"
+                    ),
+                    {"id": endpoint.id},
+                ),
+                "key_id": connection.scalar(
+                    text("SELECT id FROM api_keys WHERE user_id = :id"), {"id": busy.owner.id}
+                ),
+            }
+        yield Scene(app, admin, busy, values)
+
+
+def _some_transactions(engine: Engine, admin: TestUser, busy: BusyMerchant) -> None:
+    for number in range(1, 13):
+        made = make_transaction(
+            engine,
+            busy.owner,
+            amount=f"{number * 137 * 10 ** (number % 3)}.{number:02}",
+            reference=f"order-{1042 + number}",
+            ttl=1 if number % 7 == 3 else 900,
+        )
+        with autocommit(engine) as connection:
+            if number % 3 == 0:
+                transaction_service.confirm(connection, admin.digest, ORIGIN, UUID(made["id"]))
+            elif number % 5 == 0:
+                transaction_service.cancel(
+                    connection, busy.owner.digest, ORIGIN, UUID(made["id"]), reason="changed mind"
+                )

@@ -1,0 +1,94 @@
+"""Every page of the panel in both themes and languages: axe finds nothing, a phone shows it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import Engine
+
+from standart.encryption import Keyring
+from tests.browser.conftest import Visit
+from tests.browser.scene import Scene, full_scene
+from tests.builders import TestUser
+from tests.integration.panel_scene import TOO_LARGE
+
+# axe-core 4.14.1, MPL-2.0 (vendor/LICENSE.txt). It is injected past the policy of the pages.
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+_RUN = """
+async (tags) => (await axe.run({runOnly: {type: "tag", values: tags}, rules: {"target-size": {enabled: true}}})).violations.flatMap(
+  (rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`))
+"""
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app(four_eyes_above=TOO_LARGE)
+
+
+@pytest.fixture
+def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Iterator[Scene]:
+    with full_scene(app, engine, keyring, admin) as made:
+        yield made
+
+
+def faults(window: Visit) -> list[str]:
+    """What axe finds on the page as it is now."""
+    window.page.evaluate(AXE)
+    found: list[str] = window.page.evaluate(_RUN, RULES)
+    return found
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("language", "locale"), [("ru", "ru-RU"), ("en", "en-GB")])
+def test_axe_finds_nothing_on_any_page(
+    visit: Callable[..., Visit], scene: Scene, language: str, locale: str, scheme: str
+) -> None:
+    window = visit(locale=locale, color_scheme=scheme, timezone_id="Europe/Moscow")
+    problems: dict[str, list[str]] = {}
+    window.page.goto("/login")
+    problems["login"] = faults(window)
+    window.log_in(scene.admin)
+    for name, path in scene.pages().items():
+        answer = window.page.goto(path)
+        assert answer is not None
+        assert answer.status == 200, path
+        assert window.page.locator("html").get_attribute("lang") == language
+        problems[name] = faults(window)
+        window.check()
+
+    assert {name: found for name, found in problems.items() if found} == {}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("locale", "scheme"), [("ru-RU", "dark"), ("en-GB", "light")])
+def test_a_small_phone_shows_every_page_whole(
+    visit: Callable[..., Visit], scene: Scene, locale: str, scheme: str
+) -> None:
+    window = visit(locale=locale, color_scheme=scheme, width=360, timezone_id="Europe/Moscow")
+    window.log_in(scene.admin)
+    for path in scene.pages().values():
+        window.page.goto(path)
+        assert window.page.evaluate(_OVERFLOW) == 0, path
+        window.check()
+
+
+def test_a_merchant_sees_its_own_pages_without_faults(
+    visit: Callable[..., Visit], scene: Scene
+) -> None:
+    window = visit(locale="ru-RU", width=360)
+    window.log_in(scene.busy.owner)
+    shown: dict[str, Any] = {}
+    for path in ("/admin/", "/admin/transactions/", "/admin/webhooks/", "/admin/users/"):
+        window.page.goto(path)
+        shown[path] = faults(window)
+        window.check()
+
+    assert shown == dict.fromkeys(shown, [])

@@ -1,0 +1,200 @@
+"""Take a picture of every page of the panel: light, dark and on a phone, in Russian and English.
+
+Run as ``python -m tests.screenshots [FOLDER]``; it starts engines and a server of its own and
+fills them with examples by a fixed seed. Chromium is found as the browser tests find it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import random
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import NamedTuple
+
+from flask import Flask
+from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import Engine, create_engine, make_url, text
+from werkzeug.serving import make_server
+
+from standart import encryption, migrations
+from standart.app import create_app
+from standart.config import Settings
+from standart.db import autocommit, make_engine
+from standart.embedded import Postgres, start_postgres, start_valkey
+from standart.encryption import Keyring
+from standart.models import Role
+from standart.services import heartbeat_service
+from tests.browser.conftest import Quiet, chromium_path
+from tests.browser.scene import Scene, full_scene
+from tests.builders import PASSWORD, TestUser, make_user
+from tests.integration.panel_scene import TOO_LARGE
+
+FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
+SEED = 20
+QUALITY = 78
+
+
+class Look(NamedTuple):
+    """One way to see the pages: theme, width and height of the window, and whether on a phone."""
+
+    name: str
+    theme: str
+    width: int
+    height: int
+
+
+LOOKS = (
+    Look("light", "light", 1440, 900),
+    Look("dark", "dark", 1440, 900),
+    Look("phone", "light", 390, 844),
+)
+LOCALES = {"ru": "ru-RU", "en": "en-GB"}
+
+# Whoever opens the picture wants the page, not the length of its longest list.
+TALLEST = 2_600
+
+
+def _spread(superuser: Engine) -> None:
+    """Let what was written now have happened over the last day, by chance with a fixed seed."""
+    chance = random.Random(SEED)
+    with superuser.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        ids = connection.scalars(text("SELECT id FROM transactions ORDER BY id")).all()
+        for row_id in ids[:-3]:
+            connection.execute(
+                text(
+                    "UPDATE transactions SET created_at = created_at - :by,"
+                    " finished_at = finished_at - :by WHERE id = :id"
+                ),
+                {"id": row_id, "by": timedelta(minutes=chance.randrange(3, 1_400))},
+            )
+
+
+@contextmanager
+def _service(folder: Path) -> Iterator[tuple[Flask, Engine, Engine, Keyring]]:
+    with ExitStack() as held:
+        postgres: Postgres = start_postgres(folder / "pg", durable=False)
+        held.callback(postgres.stop)
+        valkey = start_valkey(folder / "vk")
+        held.callback(valkey.stop)
+        owner = make_engine(postgres.owner_url, pool_size=1)
+        migrations.upgrade(owner, postgres.app_url)
+        owner.dispose()
+        keys = encryption.generate_key()
+        settings = Settings(
+            database_url=postgres.app_url,
+            migration_database_url=postgres.owner_url,
+            redis_url=valkey.url,
+            secret_key="a secret of pictures, never of a server",
+            encryption_keys=keys,
+            webhook_allowed_networks=(ip_network("127.0.0.0/8"),),
+            webhook_allow_http=True,
+        )
+        app = create_app(dataclasses.replace(settings, four_eyes_above=TOO_LARGE))
+        engine = make_engine(postgres.app_url, pool_size=5)
+        held.callback(engine.dispose)
+        database = make_url(postgres.app_url).database
+        superuser = create_engine(make_url(postgres.superuser_url).set(database=database))
+        held.callback(superuser.dispose)
+        yield app, engine, superuser, Keyring.parse(keys)
+
+
+@contextmanager
+def _served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _picture(page: Page, path: Path, look: Look) -> None:
+    """Write the whole page as WebP, which only the debugger's own command can make."""
+    page.set_viewport_size({"width": look.width, "height": look.height})
+    height = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST)
+    page.set_viewport_size({"width": look.width, "height": height})
+    session = page.context.new_cdp_session(page)
+    shot = session.send(
+        "Page.captureScreenshot",
+        {
+            "format": "webp",
+            "quality": QUALITY,
+            "captureBeyondViewport": True,
+            "clip": {"x": 0, "y": 0, "width": look.width, "height": height, "scale": 1},
+        },
+    )
+    session.detach()
+    path.write_bytes(base64.b64decode(shot["data"]))
+
+
+def _log_in(page: Page, user: TestUser) -> None:
+    page.goto("/login")
+    page.fill("#name", user.name)
+    page.fill("#password", PASSWORD)
+    page.click("button.main")
+    page.wait_for_url("**/admin/")
+
+
+def _take(browser: Browser, address: str, scene: Scene, folder: Path, only: str) -> int:
+    taken = 0
+    for language, locale in LOCALES.items():
+        for look in LOOKS:
+            context = browser.new_context(
+                base_url=address,
+                locale=locale,
+                color_scheme=look.theme,
+                timezone_id="Europe/Moscow",
+                viewport={"width": look.width, "height": look.height},
+            )
+            page = context.new_page()
+            place = folder / f"{language}-{look.name}"
+            place.mkdir(parents=True, exist_ok=True)
+            page.goto("/login")
+            _picture(page, place / "login.webp", look)
+            _log_in(page, scene.admin)
+            for name, path in scene.pages().items():
+                if only in name:
+                    answer = page.goto(path)
+                    if answer is None or not answer.ok:
+                        raise RuntimeError(path)
+                    page.wait_for_load_state("load")
+                    _picture(page, place / f"{name.replace('.', '-')}.webp", look)
+                    taken += 1
+            context.close()
+    return taken
+
+
+def main() -> int:
+    """Take all pictures, or those whose name has the second argument in it."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    only = sys.argv[2] if len(sys.argv) > 2 else ""
+    with tempfile.TemporaryDirectory() as place, _service(Path(place)) as made:
+        app, engine, superuser, keyring = made
+        admin = make_user(engine, keyring, name="anna", role=Role.ADMIN, password=PASSWORD)
+        with full_scene(app, engine, keyring, admin) as scene:
+            _spread(superuser)
+            with autocommit(engine) as connection:
+                for part in ("sweep", "delivery"):
+                    heartbeat_service.beat(connection, part)
+            with _served(app) as address, sync_playwright() as playwright:
+                browser = playwright.chromium.launch(
+                    executable_path=chromium_path(), args=["--no-sandbox"]
+                )
+                taken = _take(browser, address, scene, folder, only)
+                browser.close()
+    print(f"{taken} pictures in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
