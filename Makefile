@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks lock translations clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks lock translations screenshots clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ translations: $(VENV)/.dev ## Collect the panel's words and compile the catalogu
 	$(BIN)/pybabel -q extract -F standart/translations/babel.cfg --no-location -k lazy_gettext -o build/messages.pot standart/admin
 	$(BIN)/pybabel -q update --no-fuzzy-matching -i build/messages.pot -d standart/translations
 	$(BIN)/pybabel -q compile -d standart/translations
+
+screenshots: $(VENV)/.dev ## Take a picture of every page of the panel (needs Chromium)
+	$(BIN)/python -m tests.screenshots $(ARGS)
 
 bench: bench-quick bench-ledger bench-webhooks ## Measure everything there is a benchmark of
 

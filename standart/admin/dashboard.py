@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, Final
 
 from flask import Response, make_response, request
@@ -10,6 +9,7 @@ from sqlalchemy import Connection
 
 from standart.admin import health, language, queries
 from standart.admin.base import EVERYBODY, Page, PanelView, actor, page
+from standart.admin.pages import fingerprint
 from standart.admin.transactions import newest
 from standart.clock import now
 from standart.extensions import in_transaction, on_connection
@@ -35,8 +35,9 @@ class Dashboard(PanelView):
     @page("/live", roles=EVERYBODY)
     def live(self) -> Page:
         """Return the changing part alone, for the script; 304 when nothing has changed."""
-        response: Response = make_response(self.render("live.html", **_contents()))
-        response.set_etag(hashlib.sha256(response.get_data()).hexdigest()[:32])
+        shown = self.render("live.html", **_contents())
+        response: Response = make_response(shown)
+        response.set_etag(fingerprint(shown))
         return response.make_conditional(request)
 
 
