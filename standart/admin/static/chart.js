@@ -23,6 +23,12 @@ function momentOf(data, index) {
     : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 }
 
+// Exact: the digits of the text are kept, never read as a float.
+function exact(text) {
+  const digits = text.split(".")[1]?.length ?? 0;
+  return new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(text);
+}
+
 const totalOf = (series) => series.counts.reduce((sum, count) => sum + count, 0);
 
 // Writes the numbers at the cursor, or the sums over all, into the legend.
@@ -33,7 +39,7 @@ function tell(figure, data, index) {
     const count = shown === null ? totalOf(series) : series.counts[shown];
     const sum = shown === null ? undefined : series.sums?.[shown];
     figure.querySelectorAll(".legend b")[number].textContent =
-      sum && data.currency ? `${whole.format(count)} · ${sum} ${data.currency}` : whole.format(count);
+      sum && data.currency ? `${whole.format(count)} · ${exact(sum)} ${data.currency}` : whole.format(count);
   });
 }
 
