@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from standart.errors import InvalidInput, Unavailable
+from standart.errors import InvalidInput
 from standart.models import Scope
-from standart.services import posting
+from standart.services import posting, writers
 from standart.services.access import Actor
 
 _HELD = "('available', 'pending_payout')"
@@ -73,22 +72,6 @@ _BALANCES_AT = text(
 
 _IS_PAST = text("SELECT :at < clock_timestamp()")
 
-# Whoever writes a journal holds this lock before its row reads the clock, and lets it go
-# after its commit can be seen. Snapshots of transaction ids would not do: one that has
-# begun may be above the xmax of a snapshot, and long work elsewhere would count as well.
-_WRITERS = text(
-    """
-    SELECT virtualtransaction FROM pg_locks
-    WHERE locktype = 'relation' AND relation = 'journals'::regclass
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
-    """
-)
-_PAUSE = text("SELECT pg_sleep(:seconds)")
-
-PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 0.64)
-"""Seconds to wait for writers, again and again: two seconds in all."""
-
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -138,25 +121,23 @@ def holdings(
     if at is None:
         rows = connection.execute(_BALANCES, owner).all()
     else:
-        _let_finish(connection, at)
+        let_finish(connection, at)
         rows = connection.execute(_BALANCES_AT, {**owner, "at": at}).all()
     if not rows:
         raise InvalidInput.of("user_id", "There is no such user.")
     return [Balance(row.currency, row.available, row.pending_payout) for row in rows]
 
 
-def _let_finish(connection: Connection, at: datetime) -> None:
-    """Wait until nobody can post a journal of ``at`` or earlier any more."""
+def let_finish(connection: Connection, at: datetime) -> None:
+    """Wait until nobody can post a journal of ``at`` or earlier any more.
+
+    Raises:
+        InvalidInput: ``at`` is not in the past.
+        Unavailable: somebody has been writing a journal since before ``at``, for too long.
+    """
     if not connection.scalar(_IS_PAST, {"at": at}):
         raise InvalidInput.of("at", "must be in the past")
-    writers = set(connection.scalars(_WRITERS))
-    pauses = iter(PAUSES)
-    while writers:
-        seconds = next(pauses, None)
-        if seconds is None:
-            raise Unavailable("What was posted up to then is not settled yet.", retry_after=1)
-        connection.execute(_PAUSE, {"seconds": seconds})
-        writers &= set(connection.scalars(_WRITERS))
+    writers.let_finish(connection)
 
 
 def fold_deltas(connection: Connection, *, batch: int = 5000) -> int:
