@@ -421,7 +421,7 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     copy = make_engine(app_url(postgres, "restored"), 2)
     try:
         assert shape(owner) == shape(original)
-        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 43
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 55
         with autocommit(copy) as there, autocommit(engine) as here:
             assert contents(there) == contents(here)
             assert [name for name, count in row_counts(there).items() if not count] == EMPTY
