@@ -15,6 +15,7 @@
     │   ├── NotPending
     │   ├── NotConfirmed
     │   ├── NotLate
+    │   ├── NotOver
     │   ├── RefundTooLarge
     │   ├── InsufficientBalance
     │   ├── PayoutState
@@ -145,6 +146,12 @@ class NotLate(Conflict):
     """Only a canceled or expired transaction can be paid late."""
 
     code, title = "not_late", "Transaction not ended unpaid"
+
+
+class NotOver(Conflict):
+    """This period has not ended yet; ``ends_at`` tells when it does."""
+
+    code, title = "period_not_over", "Period not over"
 
 
 class RefundTooLarge(Conflict):

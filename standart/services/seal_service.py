@@ -97,6 +97,11 @@ def settle(connection: Connection) -> datetime:
     return upto
 
 
+def hold(connection: Connection) -> None:
+    """Let nobody add a seal until the transaction of ``connection`` ends."""
+    connection.execute(_ONLY_SEALER)
+
+
 def lag_seconds(connection: Connection) -> float:
     """Return how old the oldest journal is that has no seal, 0 where all have one."""
     return float(connection.execute(_LAG).scalar_one())
@@ -105,7 +110,7 @@ def lag_seconds(connection: Connection) -> float:
 def _seal_next(connection: Connection, upto: datetime, batch: int) -> Link | None:
     """Add one seal over the oldest journals before ``upto``; ``None`` where there are none."""
     with unit(connection):
-        connection.execute(_ONLY_SEALER)
+        hold(connection)
         before = connection.scalar(_END, {"upto": upto, "batch": batch})
         if before is None:
             return None
