@@ -112,19 +112,37 @@ def holdings(
             not in the past.
         Unavailable: somebody has been writing a journal since before ``at``, for too long.
     """
+    owner_id = owner_of(actor, user_id)
+    if at is None:
+        rows = connection.execute(_BALANCES, {"user_id": owner_id}).all()
+        found = [Balance(row.currency, row.available, row.pending_payout) for row in rows]
+    else:
+        let_finish(connection, at)
+        found = held_at(connection, owner_id, at)
+    if not found:
+        raise InvalidInput.of("user_id", "There is no such user.")
+    return found
+
+
+def owner_of(actor: Actor, user_id: UUID | None) -> UUID:
+    """Return whose books are meant: the merchant that an admin names, else the actor's own.
+
+    Raises:
+        InvalidInput: ``user_id`` is missing, or not the actor's to name.
+    """
     actor.require(Scope.READ)
     if actor.is_admin and user_id is None:
         raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
     if not actor.is_admin and user_id is not None:
         raise InvalidInput.of("user_id", "Only an admin's key may name a merchant.")
-    owner = {"user_id": user_id or actor.user_id}
-    if at is None:
-        rows = connection.execute(_BALANCES, owner).all()
-    else:
-        let_finish(connection, at)
-        rows = connection.execute(_BALANCES_AT, {**owner, "at": at}).all()
-    if not rows:
-        raise InvalidInput.of("user_id", "There is no such user.")
+    owner_id = user_id or actor.user_id
+    assert owner_id is not None
+    return owner_id
+
+
+def held_at(connection: Connection, user_id: UUID, at: datetime) -> list[Balance]:
+    """Return what there was at a moment that ``let_finish`` has waited for; none: no such user."""
+    rows = connection.execute(_BALANCES_AT, {"user_id": user_id, "at": at})
     return [Balance(row.currency, row.available, row.pending_payout) for row in rows]
 
 
