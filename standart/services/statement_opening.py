@@ -17,7 +17,7 @@ from standart.services.statement_sql import AROUND, NO_ID, SUMS
 
 PAGE: Final = 20_000
 
-_FIRST_LOOK: Final = 1000
+FIRST_LOOK: Final = 1000
 _BEGINNING: Final = datetime(1, 1, 1, tzinfo=UTC)
 
 Held = tuple[int, int]
@@ -45,7 +45,7 @@ def held_before(
 
 def _beginning_is_nearer(connection: Connection, user_id: UUID, start: datetime) -> bool:
     """Tell whether fewer journals lie before ``start`` than after it."""
-    most = _FIRST_LOOK
+    most = FIRST_LOOK
     while True:
         found = connection.execute(AROUND, {"user_id": user_id, "at": start, "most": most}).one()
         if found.before < most or found.after < most:

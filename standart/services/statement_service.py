@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -78,10 +79,9 @@ class Statement:
         )
 
     def _movements(self, run: Run) -> Iterator[Movement]:
-        balance, number = self.head.available, 0
-        for row in self._rows(run):
+        balance = self.head.available
+        for number, row in enumerate(self._rows(run), 1):
             self._digest.add(row.line)
-            number += 1
             balance += row.available
             movement = _movement(row, number, balance)
             self._sums.add(movement)
@@ -96,9 +96,7 @@ class Statement:
         batch = FIRST_BATCH
         while True:
             values = {**asked, **place, "batch": batch}
-            rows = run(
-                lambda connection, values=values: connection.execute(MOVEMENTS, values).all()
-            )
+            rows = run(partial(_read, values=values))
             for row in rows:
                 if row.line is not None:
                     yield row
@@ -114,7 +112,7 @@ def open_statement(
     *,
     user_id: UUID | None = None,
     currency: str | None = None,
-    asked: Asked = Asked(),
+    asked: Asked,
     present: datetime | None = None,
 ) -> Statement:
     """Return the statement of a merchant in ``currency``, else in its own, for a span.
@@ -196,6 +194,10 @@ def _head(
         available=available,
         reserved=reserved,
     )
+
+
+def _read(connection: Connection, values: dict[str, Any]) -> list[Row[Any]]:
+    return list(connection.execute(MOVEMENTS, values))
 
 
 def _movement(row: Row[Any], number: int, balance: int) -> Movement:

@@ -115,10 +115,10 @@ def _written_days(name: str) -> tuple[date, date]:
     """Return the days of a period that is a day or a month in figures."""
     try:
         if found := _DAY.fullmatch(name):
-            day = date(*map(int, found.groups()))
+            day = date(int(found[1]), int(found[2]), int(found[3]))
             return day, _following(day)
         if found := _MONTH.fullmatch(name):
-            day = date(*map(int, found.groups()), 1)
+            day = date(int(found[1]), int(found[2]), 1)
             return day, _next_month(day)
     except (ValueError, OverflowError):
         raise InvalidInput.of("period", "names no day or month") from None

@@ -32,11 +32,8 @@ CLOSE: Final = text(
 # What the owner was called at a moment; before there was one, what it was called at first.
 THEN: Final = text(
     """
-    (SELECT name, timezone FROM particulars
-        WHERE user_id = :user_id AND since <= :at ORDER BY number DESC LIMIT 1)
-    UNION ALL
-    (SELECT name, timezone FROM particulars WHERE user_id = :user_id ORDER BY number LIMIT 1)
-    LIMIT 1
+    SELECT name, timezone FROM particulars WHERE user_id = :user_id
+    ORDER BY since <= :at DESC, CASE WHEN since <= :at THEN -number ELSE number END LIMIT 1
     """
 )
 

@@ -44,6 +44,5 @@ class Sums:
 
     def total(self) -> Totals:
         """Return the totals of all kinds."""
-        return (
-            Totals(*map(sum, zip(*self._kinds.values(), strict=True))) if self._kinds else Totals()
-        )
+        columns = zip(*self._kinds.values(), strict=True)
+        return Totals(*map(sum, columns))
