@@ -6,6 +6,7 @@ import hashlib
 import random
 from dataclasses import astuple
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
