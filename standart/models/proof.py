@@ -89,6 +89,8 @@ class Close(Base):
     __table_args__ = (
         PrimaryKeyConstraint("number"),
         UniqueConstraint("period"),
+        CheckConstraint("period ~ '^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$'", name="period_name"),
+        CheckConstraint("zone ~ '^[A-Za-z0-9_+/-]{1,64}$'", name="zone_name"),
         CheckConstraint("starts_at < ends_at", name="starts_before_end"),
         CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
         CheckConstraint("(seal_number IS NULL) = (seal_hash IS NULL)", name="whole_anchor"),

@@ -21,13 +21,16 @@ NOW = sa.text("clock_timestamp()")
 MOMENT = sa.DateTime(timezone=True)
 
 # Raised before what lies below it is sealed. Whoever writes a journal holds the table's lock
-# before this looks, so the sealer either waits for it or is seen. No row, no journal.
+# before this looks, so the sealer either waits for it or is seen. No row, no journal; and no
+# date but the present one, whatever was asked for. A frozen snapshot would not see the clock.
 DATED = """
 CREATE FUNCTION standart_date_journal() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.created_at := (
-        SELECT greatest(least(NEW.created_at, clock_timestamp()), c.dated_from)
-        FROM public.book_clock c);
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a journal is written at read committed, or it would not see the clock'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'journal_sees_the_clock';
+    END IF;
+    NEW.created_at := (SELECT greatest(clock_timestamp(), c.dated_from) FROM public.book_clock c);
     RETURN NEW;
 END $$
 """
@@ -43,10 +46,14 @@ BEGIN
 END $$
 """
 
-SEAL = """
+# A seal can never be taken back, so the database makes it a second time: a wrong one would
+# be found for ever. The lines are those of services/canonical.py.
+MOMENT_SHOWN = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+SEAL = f"""
 CREATE FUNCTION standart_check_seal() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     last public.seals;
+    found record;
 BEGIN
     SELECT * INTO last FROM public.seals ORDER BY number DESC LIMIT 1;
     IF NEW.number <> coalesce(last.number, 0) + 1
@@ -58,6 +65,28 @@ BEGIN
         RAISE EXCEPTION 'seal % does not go on from the one before', NEW.number
             USING ERRCODE = 'check_violation', CONSTRAINT = 'seal_goes_on';
     END IF;
+    SELECT count(*) AS journals,
+        sha256(convert_to(string_agg(l.line, E'\\n' ORDER BY l.created_at, l.user_id, l.id)
+            || E'\\n', 'UTF8')) AS content
+    INTO found
+    FROM (
+        SELECT j.created_at, j.user_id, j.id, concat_ws('|', j.user_id, j.id, j.kind,
+            coalesce(j.transaction_id, j.refund_id, j.payout_id, j.adjustment_id),
+            to_char(j.created_at AT TIME ZONE 'UTC', {MOMENT_SHOWN}),
+            (SELECT string_agg(concat_ws(':', e.line, e.currency, e.kind, e.amount), ','
+                ORDER BY e.line)
+             FROM public.entries e WHERE e.user_id = j.user_id AND e.journal_id = j.id)) AS line
+        FROM public.journals j
+        WHERE j.created_at >= coalesce(last.before, '-infinity') AND j.created_at < NEW.before
+    ) AS l;
+    IF (NEW.journals, NEW.content) IS DISTINCT FROM (found.journals, found.content)
+      OR NEW.hash <> sha256(convert_to(concat_ws('|', 'standart-seal-1', NEW.number,
+          to_char(NEW.before AT TIME ZONE 'UTC', {MOMENT_SHOWN}), NEW.journals, NEW.total,
+          encode(NEW.previous, 'hex'), encode(NEW.content, 'hex')), 'UTF8'))
+    THEN
+        RAISE EXCEPTION 'seal % is not what its journals make', NEW.number
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'seal_is_of_its_journals';
+    END IF;
     RETURN NEW;
 END $$
 """
@@ -67,13 +96,16 @@ CREATE FUNCTION standart_check_close() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.number <> coalesce((SELECT max(c.number) FROM public.closes c), 0) + 1
       OR NEW.ends_at > (SELECT c.dated_from FROM public.book_clock c)
-      OR NEW.closed_at < NEW.ends_at
+      OR NEW.closed_at < NEW.ends_at OR NEW.closed_at > clock_timestamp()
       OR NEW.seal_hash IS DISTINCT FROM (
           SELECT s.hash FROM public.seals s ORDER BY s.number DESC LIMIT 1)
       OR NEW.seal_number IS DISTINCT FROM (SELECT max(s.number) FROM public.seals s)
       OR EXISTS (
           SELECT FROM public.journals j WHERE j.created_at < NEW.ends_at AND j.created_at >= (
               SELECT coalesce(max(s.before), '-infinity') FROM public.seals s))
+      OR NEW.journals <> (
+          SELECT count(*) FROM public.journals j
+          WHERE j.created_at >= NEW.starts_at AND j.created_at < NEW.ends_at)
     THEN
         RAISE EXCEPTION '% cannot be closed: it is not over or not sealed', NEW.period
             USING ERRCODE = 'check_violation', CONSTRAINT = 'closed_is_sealed';
@@ -206,6 +238,10 @@ def _create_closes() -> None:
         sa.ForeignKeyConstraint(
             ["seal_number"], ["seals.number"], name=op.f("fk_closes_seals"), ondelete="RESTRICT"
         ),
+        sa.CheckConstraint(
+            "period ~ '^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$'", name=op.f("ck_closes_period_name")
+        ),
+        sa.CheckConstraint("zone ~ '^[A-Za-z0-9_+/-]{1,64}$'", name=op.f("ck_closes_zone_name")),
         sa.CheckConstraint("starts_at < ends_at", name=op.f("ck_closes_starts_before_end")),
         sa.CheckConstraint("octet_length(digest) = 32", name=op.f("ck_closes_digest_is_sha256")),
         sa.CheckConstraint(
