@@ -20,6 +20,7 @@ from standart.api import (
     payouts,
     refunds,
     responses,
+    statements,
     transactions,
 )
 from standart.api.body import MAX_BODY_BYTES
@@ -69,6 +70,7 @@ def init_app(app: Flask) -> None:
     api.add(notes.CreateNote, "/create_note", "create_note")
     api.add(notes.ListNotes, "/notes", "notes")
     api.add(balance.Balance, "/balance", "balance")
+    api.add(statements.ReadStatement, "/statement", "statement")
     _add_webhooks(api)
     api.add(health.Alive, "/healthz", "healthz")
     api.add(health.ReadyToServe, "/readyz", "readyz")

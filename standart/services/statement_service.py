@@ -15,7 +15,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, TextClause
 
 from standart import money
 from standart.documents.statement import Anchor, Foot, Head, Movement
@@ -24,7 +24,7 @@ from standart.services import chain, ledger_service, statement_opening, statemen
 from standart.services.access import Actor
 from standart.services.canonical import Digest
 from standart.services.statement_span import Asked, Span
-from standart.services.statement_sql import CLOSE, MOVEMENTS, NO_ID, OWNER, PRESENT, THEN
+from standart.services.statement_sql import CLOSE, COUNT, MOVEMENTS, NO_ID, OWNER, PRESENT, THEN
 from standart.services.statement_sums import Sums
 
 FIRST_BATCH: Final = 200
@@ -61,6 +61,13 @@ class Statement:
         self._begun = True
         return self._movements(run)
 
+    def journals(self, run: Run, most: int) -> int:
+        """Return how many journals the span has in all currencies; it counts up to ``most``."""
+        head = self.head
+        span = {"user_id": head.merchant_id, "start": head.start, "end": head.end}
+        (row,) = run(partial(_read, COUNT, {**span, "most": most}))
+        return int(row.journals)
+
     def foot(self) -> Foot:
         """Return what the movements came to.
 
@@ -96,7 +103,7 @@ class Statement:
         batch = FIRST_BATCH
         while True:
             values = {**asked, **place, "batch": batch}
-            rows = run(partial(_read, values=values))
+            rows = run(partial(_read, MOVEMENTS, values))
             for row in rows:
                 if row.line is not None:
                     yield row
@@ -196,8 +203,8 @@ def _head(
     )
 
 
-def _read(connection: Connection, values: dict[str, Any]) -> list[Row[Any]]:
-    return list(connection.execute(MOVEMENTS, values))
+def _read(query: TextClause, values: dict[str, Any], connection: Connection) -> list[Row[Any]]:
+    return list(connection.execute(query, values))
 
 
 def _movement(row: Row[Any], number: int, balance: int) -> Movement:

@@ -73,6 +73,16 @@ SUMS: Final = text(
     """
 )
 
+# How many journals a span has: index entries only.
+COUNT: Final = text(
+    """
+    SELECT count(*) AS journals FROM (
+        SELECT FROM journals
+        WHERE user_id = :user_id AND created_at >= :start AND created_at < :end LIMIT :most
+    ) AS some
+    """
+)
+
 # A page of journals with what they are about. Those in other currencies have no sums: they
 # are read all the same, so that a page is bounded by what it reads and not by what it finds.
 MOVEMENTS: Final = text(

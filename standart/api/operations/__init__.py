@@ -15,6 +15,7 @@ from standart.api.operations import (
     notes,
     payouts,
     refunds,
+    statements,
     transactions,
 )
 from standart.api.operations.base import Operation
@@ -30,6 +31,7 @@ OPERATIONS: Final = (
     *adjustments.OPERATIONS,
     *notes.OPERATIONS,
     *balance.OPERATIONS,
+    *statements.OPERATIONS,
     *endpoints.OPERATIONS,
     *events.OPERATIONS,
     *health.OPERATIONS,

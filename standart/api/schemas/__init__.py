@@ -73,6 +73,7 @@ from standart.api.schemas.refunds import (
     Refund,
     RefundPage,
 )
+from standart.api.schemas.statements import ReadStatement, Statement
 from standart.api.schemas.transactions import (
     AppliedFee,
     CancelTransaction,
@@ -139,6 +140,7 @@ __all__ = [
     "PreviewCommission",
     "Problem",
     "ReadBalance",
+    "ReadStatement",
     "ReceivedResponse",
     "RecordLatePayment",
     "Refund",
@@ -151,6 +153,7 @@ __all__ = [
     "Reply",
     "Request",
     "SentRequest",
+    "Statement",
     "Timing",
     "Transaction",
     "TransactionPage",
