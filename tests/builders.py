@@ -174,6 +174,7 @@ TABLES = (
     "entries",
     "seals",
     "closes",
+    "signing_keys",
     "events",
     "webhook_endpoints",
     "webhook_lanes",

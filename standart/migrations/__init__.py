@@ -39,6 +39,7 @@ _READ_AND_ADD = (
     "entries",
     "seals",
     "closes",
+    "signing_keys",
     "events",
     "webhook_endpoints",
     "webhook_lanes",
@@ -238,6 +239,7 @@ def grant(connection: Connection, role: str) -> None:
         # Folding locks deltas, which needs the right to update some column: this one is
         # generated always and takes no value.
         f"GRANT UPDATE (id) ON balance_deltas TO {quoted}",
+        f"GRANT UPDATE (private_key, retired_at) ON signing_keys TO {quoted}",
         f"GRANT EXECUTE ON FUNCTION {', '.join(_CALL)} TO {quoted}",
     ]
     for statement in statements:

@@ -19,7 +19,7 @@ from standart.models.kinds import (
 )
 from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry, Journal
 from standart.models.movements import Adjustment, Approval, Payout
-from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal
+from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal, SigningKey
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
 from standart.models.users import (
@@ -84,6 +84,7 @@ __all__ = [
     "Role",
     "Scope",
     "Seal",
+    "SigningKey",
     "Transaction",
     "User",
     "WebhookEndpoint",

@@ -1,4 +1,4 @@
-"""What makes the books provable: the chain of seals, closed periods, names of former days."""
+"""What makes the books provable: the chain of seals, closed periods, names of former days, keys."""
 
 from __future__ import annotations
 
@@ -124,3 +124,36 @@ class Particulars(Base):
     name: Mapped[str] = mapped_column(Text)
     timezone: Mapped[str] = mapped_column(Text)
     since: Mapped[datetime] = written_at()
+
+
+class SigningKey(Base):
+    """An ed25519 key that signs receipts; the public half is served for ever.
+
+    ``id`` is the beginning of the public half's SHA-256. ``private_key`` is sealed by the key
+    ring; a retired key has none any more, so nothing can be signed with it later.
+    """
+
+    __tablename__ = "signing_keys"
+    __table_args__ = (
+        PrimaryKeyConstraint("id"),
+        CheckConstraint("octet_length(public_key) = 32", name="public_key_is_ed25519"),
+        CheckConstraint(
+            "id = substr(encode(sha256(public_key), 'hex'), 1, 16)", name="id_of_its_key"
+        ),
+        CheckConstraint(
+            "(retired_at IS NULL) = (private_key IS NOT NULL)", name="private_until_retired"
+        ),
+        CheckConstraint("retired_at >= created_at", name="retired_after_creation"),
+        Index(
+            "uq_signing_keys_current",
+            text("(retired_at IS NULL)"),
+            unique=True,
+            postgresql_where=text("retired_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(Text)
+    public_key: Mapped[bytes] = mapped_column(LargeBinary)
+    private_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = written_at()
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
