@@ -13,6 +13,7 @@
     ├── Conflict                   409
     │   ├── IdConflict
     │   ├── NotPending
+    │   ├── NotFinished
     │   ├── NotConfirmed
     │   ├── NotLate
     │   ├── NotOver
@@ -134,6 +135,12 @@ class NotPending(Conflict):
     """The transaction is not pending any more."""
 
     code, title = "not_pending", "Transaction not pending"
+
+
+class NotFinished(Conflict):
+    """The transaction is still pending, so there is no receipt of it yet."""
+
+    code, title = "not_finished", "Transaction not finished"
 
 
 class NotConfirmed(Conflict):

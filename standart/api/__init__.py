@@ -18,6 +18,7 @@ from standart.api import (
     metrics,
     notes,
     payouts,
+    receipts,
     refunds,
     responses,
     statements,
@@ -71,6 +72,8 @@ def init_app(app: Flask) -> None:
     api.add(notes.ListNotes, "/notes", "notes")
     api.add(balance.Balance, "/balance", "balance")
     api.add(statements.ReadStatement, "/statement", "statement")
+    api.add(receipts.OneReceipt, "/receipt", "receipt")
+    api.add(receipts.ListKeys, "/receipt_keys", "receipt_keys")
     _add_webhooks(api)
     api.add(health.Alive, "/healthz", "healthz")
     api.add(health.ReadyToServe, "/readyz", "readyz")

@@ -14,6 +14,7 @@ from standart.errors import (
     InvalidInput,
     LimitExceeded,
     NotConfirmed,
+    NotFinished,
     NotLate,
     NotPending,
     PayoutState,
@@ -268,7 +269,7 @@ def field_errors(error: type[DomainError], field: str) -> dict[str, Any]:
 
 def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
     """Return the members that an example of ``error`` has of its own."""
-    if error is NotConfirmed or error is NotLate:
+    if error in (NotConfirmed, NotFinished, NotLate):
         return {"transaction_status": "pending"}
     if error is RefundTooLarge:
         return {"refundable": "25.00", "currency": "RUB"}

@@ -75,13 +75,18 @@ def ready(
     mimetype: str = JSON,
     headers: Iterable[tuple[str, str]] = (),
 ) -> Response:
-    """Return an answer with ``body`` as it is and the headers of every answer."""
+    """Return an answer with ``body`` as it is and the headers of every answer.
+
+    ``headers`` come on top, or in the place of those of their names.
+    """
     length = ("Content-Length", str(len(body)))
     return Ready([body], status, _all_headers(mimetype, length, *headers))
 
 
 def _all_headers(mimetype: str, *headers: tuple[str, str]) -> list[tuple[str, str]]:
-    every = [("Content-Type", mimetype), ("X-Request-Id", request_id()), *_HEADERS, *headers]
+    own = {name for name, _ in headers}
+    usual = (header for header in _HEADERS if header[0] not in own)
+    every = [("Content-Type", mimetype), ("X-Request-Id", request_id()), *usual, *headers]
     if request.environ["wsgi.url_scheme"] == "https":
         every.append(_HSTS)
     return every

@@ -28,6 +28,8 @@ COMMANDS = {
     "list-fee-schedules": "standart.cli.fees:list_fee_schedules",
     "import-balances": "standart.cli.balances:import_balances",
     "rotate-encryption-key": "standart.cli.keys:rotate_encryption_key",
+    "rotate-receipt-key": "standart.cli.receipts:rotate_receipt_key",
+    "verify-receipt": "standart.cli.receipts:verify_receipt",
     "expire": "standart.cli.operations:expire",
     "deliver": "standart.processes:deliver",
     "purge": "standart.cli.operations:purge",

@@ -48,6 +48,7 @@ KEYED = {
     "api.notes": Scope.READ,
     "api.balance": Scope.READ,
     "api.statement": Scope.READ,
+    "api.receipt": Scope.READ,
     "api.events": Scope.READ,
     "api.event": Scope.READ,
     "api.attempts": Scope.READ,
@@ -66,6 +67,7 @@ KEYED = {
 PUBLIC = {
     "api.healthz",
     "api.readyz",
+    "api.receipt_keys",
     "flasgger.apidocs",
     "flasgger.apispec",
     "flasgger.static",
@@ -148,7 +150,7 @@ def test_the_panel_knows_nobody_without_a_login(
 
 def test_public_routes_answer_without_a_key(app: Flask) -> None:
     client = app.test_client()
-    for path in ("/healthz", "/readyz", "/apidocs/", "/apispec.json", "/login"):
+    for path in ("/healthz", "/readyz", "/receipt_keys", "/apidocs/", "/apispec.json", "/login"):
         assert client.get(path).status_code == 200, path
 
 
@@ -229,6 +231,7 @@ MATRIX = [
     Case("api.notes", get("/notes?id=", "pending"), 200, 404, 200),
     Case("api.balance", get("/balance"), 200, 200, 422),
     Case("api.statement", get("/statement"), 200, 200, 422),
+    Case("api.receipt", get("/receipt?id=", "confirmed"), 200, 404, 200),
     Case("api.events", get("/events"), 200, 200, 200),
     Case("api.event", get("/events/", "event"), 200, 404, 200),
     Case("api.attempts", about("GET", "/events/{event}/attempts"), 200, 404, 200),
