@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -31,6 +32,11 @@ _ANCHOR: Final = re.compile(r"(?:([1-9][0-9]{0,17}):)?([0-9a-f]{64})", re.ASCII)
 _COLUMNS: Final = "number, before, journals, total, previous, content, hash"
 
 _LAST: Final = text(f"SELECT {_COLUMNS} FROM seals ORDER BY number DESC LIMIT 1")
+
+
+_BEHIND: Final = text(
+    f"SELECT {_COLUMNS} FROM seals WHERE number > :number ORDER BY number LIMIT 1000"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,13 @@ def last(connection: Connection) -> Link | None:
     """Return the head of the chain, ``None`` before the first seal."""
     row = connection.execute(_LAST).one_or_none()
     return None if row is None else link_of(row)
+
+
+def links_after(connection: Connection, number: int) -> Iterator[Link]:
+    """Yield the links behind seal ``number``, in order and in flat memory."""
+    while rows := connection.execute(_BEHIND, {"number": number}).all():
+        yield from map(link_of, rows)
+        number = rows[-1].number
 
 
 def parse_anchor(written: str) -> tuple[int | None, bytes]:

@@ -71,6 +71,16 @@ _LAG = text(
 )
 
 
+_ANCHOR_LAG = text(
+    """
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(s.sealed_at)), 0)::float
+    FROM seals s
+    WHERE s.sealed_at > coalesce(
+        (SELECT seen_at FROM heartbeats WHERE name = 'anchor'), CAST('-infinity' AS timestamptz))
+    """
+)
+
+
 def seal(connection: Connection, *, batch: int = BATCH) -> int:
     """Seal all journals that have been posted by now; return how many that were.
 
@@ -105,6 +115,11 @@ def hold(connection: Connection) -> None:
 def lag_seconds(connection: Connection) -> float:
     """Return how old the oldest journal is that has no seal, 0 where all have one."""
     return float(connection.execute(_LAG).scalar_one())
+
+
+def anchor_lag_seconds(connection: Connection) -> float:
+    """Return for how long a seal waits to be left outside the database, 0 where none does."""
+    return float(connection.execute(_ANCHOR_LAG).scalar_one())
 
 
 def _seal_next(connection: Connection, upto: datetime, batch: int) -> Link | None:

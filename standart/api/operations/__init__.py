@@ -7,6 +7,7 @@ from typing import Final
 from standart.api.operations import (
     adjustments,
     balance,
+    closes,
     endpoints,
     events,
     fees,
@@ -34,6 +35,7 @@ OPERATIONS: Final = (
     *balance.OPERATIONS,
     *statements.OPERATIONS,
     *receipts.OPERATIONS,
+    *closes.OPERATIONS,
     *endpoints.OPERATIONS,
     *events.OPERATIONS,
     *health.OPERATIONS,

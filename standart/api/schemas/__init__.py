@@ -13,6 +13,7 @@ from standart.api.schemas.adjustments import (
     OneAdjustment,
 )
 from standart.api.schemas.balance import Balances, CurrencyBalance, ReadBalance
+from standart.api.schemas.closes import Close, ClosePage, ClosePeriod, ListCloses, Seal
 from standart.api.schemas.common import (
     FieldProblem,
     Health,
@@ -107,6 +108,9 @@ __all__ = [
     "CancelTransaction",
     "CheckRefund",
     "CheckTransaction",
+    "Close",
+    "ClosePage",
+    "ClosePeriod",
     "CommissionPreview",
     "CompletePayout",
     "ConfirmTransaction",
@@ -132,6 +136,7 @@ __all__ = [
     "Issuer",
     "ListAdjustments",
     "ListAttempts",
+    "ListCloses",
     "ListEndpoints",
     "ListEvents",
     "ListNotes",
@@ -169,6 +174,7 @@ __all__ = [
     "ReplaySpan",
     "Reply",
     "Request",
+    "Seal",
     "SealAnchor",
     "SentRequest",
     "Settlement",
