@@ -16,6 +16,7 @@ from standart.errors import (
     NotConfirmed,
     NotFinished,
     NotLate,
+    NotOver,
     NotPending,
     PayoutState,
     RefundTooLarge,
@@ -246,6 +247,7 @@ _MESSAGES: Final = {
     "id": "must be a UUID with dashes",
     "limit": "must be a whole number from 1 to 100",
     "period": "must be one of today, yesterday, 7d, month, last_month, 2026-11, 2026-11-28",
+    "period": "must be a day or a month such as 2026-11-28 or 2026-11",
     "replay_id": "must be a UUID with dashes",
     "until": "must be later than since",
     "url": "must start with https://",
@@ -271,6 +273,8 @@ def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
     """Return the members that an example of ``error`` has of its own."""
     if error in (NotConfirmed, NotFinished, NotLate):
         return {"transaction_status": "pending"}
+    if error is NotOver:
+        return {"period": "2026-11", "ends_at": "2026-11-30T21:00:00.000000Z"}
     if error is RefundTooLarge:
         return {"refundable": "25.00", "currency": "RUB"}
     if error is ReplayRunning:
