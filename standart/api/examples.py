@@ -246,7 +246,6 @@ _MESSAGES: Final = {
     "endpoint_id": "must be a UUID with dashes",
     "id": "must be a UUID with dashes",
     "limit": "must be a whole number from 1 to 100",
-    "period": "must be one of today, yesterday, 7d, month, last_month, 2026-11, 2026-11-28",
     "period": "must be a day or a month such as 2026-11-28 or 2026-11",
     "replay_id": "must be a UUID with dashes",
     "until": "must be later than since",

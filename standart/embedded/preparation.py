@@ -87,6 +87,7 @@ def make_first_users(engine: Engine, keyring: Keyring, settings: Settings) -> Fi
                 name=ADMIN,
                 role=Role.ADMIN,
                 currency=settings.default_currency,
+                timezone=settings.timezone.key,
                 password=password,
             )
             merchant, _ = user_service.create_user(
@@ -95,6 +96,7 @@ def make_first_users(engine: Engine, keyring: Keyring, settings: Settings) -> Fi
                 keyring,
                 name=MERCHANT,
                 currency=settings.default_currency,
+                timezone=settings.timezone.key,
                 commission_rate=MERCHANT_RATE,
             )
         except NameTaken:

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from standart.errors import InvalidInput
 
-_DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", re.ASCII)
-_MONTH: Final = re.compile(r"([0-9]{4})-([0-9]{2})", re.ASCII)
+FORM: Final = re.compile(r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?", re.ASCII)
+"""What a day or a month looks like."""
 
 
 def days_of(name: str) -> tuple[date, date]:
@@ -19,16 +19,17 @@ def days_of(name: str) -> tuple[date, date]:
     Raises:
         InvalidInput: it is neither a day nor a month.
     """
+    found = FORM.fullmatch(name)
+    if found is None:
+        raise InvalidInput.of("period", "must be a day or a month such as 2026-11-28 or 2026-11")
+    year, month, day = (int(part or 1) for part in found.groups())
     try:
-        if found := _DAY.fullmatch(name):
-            day = date(int(found[1]), int(found[2]), int(found[3]))
-            return day, day + timedelta(days=1)
-        if found := _MONTH.fullmatch(name):
-            day = date(int(found[1]), int(found[2]), 1)
-            return day, (day + timedelta(days=31)).replace(day=1)
+        first = date(year, month, day)
+        if found[3]:
+            return first, first + timedelta(days=1)
+        return first, (first + timedelta(days=31)).replace(day=1)
     except (ValueError, OverflowError):
-        pass
-    raise InvalidInput.of("period", "must be a day or a month such as 2026-11-28 or 2026-11")
+        raise InvalidInput.of("period", "names no day or month") from None
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -10,14 +9,12 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from standart.errors import FieldError, InvalidInput
+from standart.services import periods
 
 LONGEST: Final = timedelta(days=731)
 """Two years, one of them a leap year."""
 
 DEFAULT: Final = "month"
-
-_DAY: Final = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
-_MONTH: Final = re.compile(r"([0-9]{4})-([0-9]{2})")
 
 # Half-open, from a day and to the day after the last, by the day it is.
 _NAMED: Final[dict[str, Callable[[date], tuple[date, date]]]] = {
@@ -62,7 +59,7 @@ def check(asked: Asked) -> None:
             if moment is not None:
                 raise InvalidInput.of(field, "cannot stand beside period")
         if asked.period not in _NAMED:
-            _written_days(asked.period)
+            _written(asked.period)
     elif asked.start is None and asked.end is not None:
         raise InvalidInput.of("from", "must be given when to is")
     _require_order(_utc("from", asked.start), _utc("to", asked.end))
@@ -84,8 +81,8 @@ def resolve(asked: Asked, zone: ZoneInfo, present: datetime) -> Span:
         field = "period"
         today = present.astimezone(zone).date()
         name = asked.period or DEFAULT
-        days = _NAMED[name](today) if name in _NAMED else _written_days(name)
-        start, end = (_midnight(day, zone) for day in days)
+        days = _NAMED[name](today) if name in _NAMED else _written(name)
+        start, end = (periods.midnight(day, zone) for day in days)
     assert start is not None
     end = min(end, present)
     if start >= end:
@@ -111,18 +108,11 @@ def _utc(field: str, moment: datetime | None) -> datetime | None:
         raise InvalidInput.of(field, "must be in the years 1 to 9999 of UTC") from None
 
 
-def _written_days(name: str) -> tuple[date, date]:
+def _written(name: str) -> tuple[date, date]:
     """Return the days of a period that is a day or a month in figures."""
-    try:
-        if found := _DAY.fullmatch(name):
-            day = date(int(found[1]), int(found[2]), int(found[3]))
-            return day, _following(day)
-        if found := _MONTH.fullmatch(name):
-            day = date(int(found[1]), int(found[2]), 1)
-            return day, _next_month(day)
-    except (ValueError, OverflowError):
-        raise InvalidInput.of("period", "names no day or month") from None
-    raise InvalidInput.of("period", _UNKNOWN)
+    if not periods.FORM.fullmatch(name):
+        raise InvalidInput.of("period", _UNKNOWN)
+    return periods.days_of(name)
 
 
 def _following(day: date) -> date:
@@ -135,15 +125,3 @@ def _first(day: date) -> date:
 
 def _next_month(day: date) -> date:
     return _first(_first(day) + timedelta(days=31))
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    """Return the moment at which ``day`` begins in ``zone``, in UTC.
-
-    Where clocks are put forward at midnight it is the first moment after the gap.
-    """
-    naive = datetime(day.year, day.month, day.day, tzinfo=zone)
-    try:
-        return naive.astimezone(UTC)
-    except OverflowError:
-        raise InvalidInput.of("period", "must be in the years 1 to 9999 of UTC") from None
