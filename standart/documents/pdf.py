@@ -115,9 +115,8 @@ class _Document:
         room = top - _BOTTOM - self.table.heads_height
         rows = self.rows
         for place, row in enumerate(rows):
-            needed = row.height
-            if place == 0 or place == len(rows) - 2:
-                needed += rows[place + 1].height
+            together = {0: 2 if len(rows) > 3 else 3, len(rows) - 2: 2}.get(place, 1)
+            needed = sum(each.height for each in rows[place : place + together])
             if needed > room:
                 pages.append([])
                 room = _TOP - _BOTTOM - self.table.heads_height
@@ -195,16 +194,21 @@ class _Document:
             (words.change, foot.totals.net, foot.totals.reserved),
             (words.closing, foot.available, foot.reserved),
         )
+        columns = [(available, reserved) for _, available, reserved in lines]
         right, left = _SIDE + _ROOM, _SIDE + _ROOM * 0.58
         heads = Style("bold", 7)
-        second = max(width(words.reserved, heads), *self._widths(each[2] for each in lines)) + 18
+        for size in (8.0, 7.5, 7.0, 6.5, 6.0, 5.5):
+            first, third = (max(self._widths(size, each)) for each in zip(*columns, strict=True))
+            second = max(third, width(words.reserved, heads)) + 6 * PAD
+            if width(words.change, Style("bold", size)) + first + second + 6 * PAD <= right - left:
+                break
         self.pen.box(left, top - 15, right - left, 15, "ground")
         self.pen.left(left + PAD, top - 10, words.balances, heads)
         self.pen.right(right - second - PAD, top - 10, words.available, heads)
         self.pen.right(right - PAD, top - 10, words.reserved, heads)
         top -= 15
         for place, (name, available, reserved) in enumerate(lines):
-            style = Style("bold" if place == 2 else "regular", 8)
+            style = Style("bold" if place == 2 else "regular", size)
             if place == 2:
                 self.pen.rule(left, top, right - left, 0.5, "soft")
             self.pen.left(left + PAD, top - 11, name, style)
@@ -214,8 +218,8 @@ class _Document:
             self.pen.rule(left, top, right - left, 0.35, "line")
         return top
 
-    def _widths(self, amounts: Iterable[int]) -> Iterator[float]:
-        return (width(self.table.amount(each), Style("bold", 8)) for each in amounts)
+    def _widths(self, size: float, amounts: Iterable[int]) -> Iterator[float]:
+        return (width(self.table.amount(each), Style("bold", size)) for each in amounts)
 
     def _kinds(self, top: float) -> float:
         words, table, foot = self.words, self.table, self.foot

@@ -73,8 +73,10 @@ class Face:
             category = unicodedata.category(each)
             if category == "Cf":
                 continue
-            known = category not in ("Cc", "Cs") and ord(each) in self._glyphs
-            yield each if known else "\N{REPLACEMENT CHARACTER}"
+            # ReportLab writes no valid name for a character beyond the first 65,536: it would
+            # be seen, but neither found nor copied.
+            known = category not in ("Cc", "Cs") and each <= "\uffff"
+            yield each if known and ord(each) in self._glyphs else "\N{REPLACEMENT CHARACTER}"
 
 
 @cache

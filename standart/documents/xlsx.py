@@ -71,7 +71,7 @@ def render(
                     if sink.size >= _CHUNK:
                         yield sink.taken()
                 part.write(build(head, _NO_FOOT, lang, rows.counts[-1:]).sheets[0].after)
-        whole = build(head, foot(), lang, rows.counts)
+        whole = build(head, foot(), lang, rows.counts, inexact=rows.inexact)
         if any(sheet.styles != rows.sheet.styles for sheet in whole.sheets):
             raise RuntimeError("the styles of a workbook depend on its totals")
         for name in (each for each in whole.parts if each not in _EARLY):
@@ -124,6 +124,7 @@ class _Rows:
         self.sheet = sheet
         self.counts: list[int] = []
         self.more = True
+        self.inexact = False
         self._source = iter(source)
         self._waiting: Movement | None = None
         self._words = WORDS[lang]
@@ -202,7 +203,10 @@ class _Rows:
         if minor == 0:
             return _ZERO
         text = format_minor(minor, self._currency)
-        return _number(text) if -EXACT <= minor <= EXACT else _plain(text)
+        if -EXACT <= minor <= EXACT:
+            return _number(text)
+        self.inexact = True
+        return _plain(text)
 
 
 def serial(at: datetime) -> str:

@@ -42,7 +42,7 @@ WIDTHS: Mapping[str, float] = {
     "transaction_id": 37,
     "journal_id": 37,
 }
-_AMOUNT_WIDTH = 17
+_AMOUNT_WIDTH = 18
 HEADS_HEIGHT = 32
 """The height of a row of heads in points: two lines."""
 
@@ -78,10 +78,13 @@ class Frame:
     sheets: Sequence[Sheet]
 
 
-def build(head: Head, foot: Foot, lang: Lang, rows: Sequence[int]) -> Frame:
+def build(
+    head: Head, foot: Foot, lang: Lang, rows: Sequence[int], *, inexact: bool = False
+) -> Frame:
     """Return the workbook of a statement with a sheet for each of ``rows``, its movements' count.
 
-    The same arguments give the same bytes.
+    ``inexact`` tells that some movement's amount is text. The same arguments give the same
+    bytes.
     """
     words = WORDS[lang]
     target = BytesIO()
@@ -91,7 +94,9 @@ def build(head: Head, foot: Foot, lang: Lang, rows: Sequence[int]) -> Frame:
     title = words.numbered.format(number=clean(head.number))
     end = head.end.astimezone(UTC).replace(tzinfo=None, microsecond=0)
     book.set_properties({"title": title, "author": "Standart", "created": end})
-    _Cover(book.add_worksheet(words.statement[:31]), formats, head, lang).write(foot)
+    cover = _Cover(book.add_worksheet(words.statement[:31]), formats, head, lang)
+    cover.inexact = inexact
+    cover.write(foot)
     for place, count in enumerate(rows):
         name = words.movements if place == 0 else f"{words.movements} {place + 1}"
         _movements(book.add_worksheet(name), formats, count)
@@ -117,7 +122,8 @@ def _formats(book: Any, digits: int) -> dict[str, Any]:
     head = {**table, "bold": True, "bg_color": "#E6E9EE", "text_wrap": True}
     head.update(align="center", valign="vcenter")
     sums = {**table, "bold": True, "top": 2, "top_color": "#57616F"}
-    right = {"align": "right"}  # where an amount is text as well
+    # An amount may be text, which a cell that is too narrow would cut without a sign of it.
+    right = {"align": "right", "shrink": True}
     made = {
         "title": {"bold": True, "font_size": 14},
         "label": {"font_color": "#57616F"},
