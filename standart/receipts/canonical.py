@@ -15,6 +15,9 @@ MAX_SAFE: Final = 2**53 - 1
 
 _LONGEST_NUMBER: Final = 17
 
+# Escapes what RFC 8785 wants escaped and nothing else.
+_TEXT: Final = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class NotJson(ValueError):
     """The bytes are no JSON that everybody reads alike; the message says what is wrong."""
@@ -34,8 +37,7 @@ def _written(value: Any) -> str:
         return "null"
     kind = type(value)
     if kind is str:
-        # Escapes what RFC 8785 wants escaped and nothing else.
-        return json.dumps(value, ensure_ascii=False)
+        return _TEXT(value)
     if kind is int and -MAX_SAFE <= value <= MAX_SAFE:
         return str(value)
     if kind is list:
