@@ -6,16 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from flask.testing import FlaskClient
+from sqlalchemy import Engine
 
 from standart.__main__ import create_app
 from standart.cli import command_line
 from standart.receipts import document, keys
-from tests.integration.commands import refused
+from tests.builders import TestUser
+from tests.integration.commands import Run, refused
+from tests.integration.movements import paid
 from tests.receipts import (
     KEY_ID,
     OTHER_PUBLIC,
@@ -27,7 +30,6 @@ from tests.receipts import (
     signed,
 )
 
-Run = Callable[..., Result]
 KEY = keys.encoded(PUBLIC)
 NAMES = [
     *("shape", "canonical form", "key known", "signature", "status", "amounts", "entries"),
@@ -198,3 +200,29 @@ def test_it_is_a_program_that_needs_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1] == "the receipt is right"
     assert [each.name for each in tmp_path.iterdir()] == ["receipt.json"]
+
+
+def test_a_receipt_is_held_against_an_export_that_was_kept(
+    run: Run,
+    client: FlaskClient,
+    engine: Engine,
+    admin: TestUser,
+    merchant: TestUser,
+    tmp_path: Path,
+) -> None:
+    """The service's own answers and exports, with seals that came before and after."""
+    made = paid(engine, admin, merchant)
+    assert run("seal", "--export", "early").exit_code == 0
+    paid(engine, admin, merchant)
+    assert run("seal", "--export", "late").exit_code == 0
+    answer = client.get(f"/receipt?id={made}", headers=merchant.headers)
+    (tmp_path / "receipt.json").write_bytes(answer.data)
+    (tmp_path / "keys").write_bytes(client.get("/receipt_keys").data)
+
+    def held_against(name: str) -> Result:
+        return run("verify-receipt", "receipt.json", "--keys", "keys", "--seals", name)
+
+    done = held_against("late")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert failed(held_against("early")) == ["chain"]
+    assert "seal 2 is not in it" in held_against("early").stdout
