@@ -20,6 +20,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from standart import setting_docs
 from standart import setting_kinds as kinds
@@ -115,6 +116,32 @@ class Settings:
             "STANDART_DEFAULT_LOCALE",
             kinds.choice("ru", "en"),
             "Language of the panel where the browser names neither.",
+        ),
+    )
+    timezone: ZoneInfo = field(
+        default=ZoneInfo("UTC"),
+        metadata=_about(
+            "STANDART_TIMEZONE",
+            kinds.TIMEZONE,
+            "Time zone of the books: where the days and months begin that are closed, and those "
+            "of a new merchant.",
+        ),
+    )
+    seal_seconds: int = field(
+        default=60,
+        metadata=_about(
+            "STANDART_SEAL_SECONDS",
+            kinds.whole(1, 3600),
+            "Seconds between two sweeps that seal what has been posted.",
+        ),
+    )
+    seal_anchor: str | None = field(
+        default=None,
+        metadata=_about(
+            "STANDART_SEAL_ANCHOR",
+            kinds.ANCHOR,
+            "Where the worker leaves the chain's head outside the database: a file that gets a "
+            "line for each seal, or a URL that gets a POST with the newest one.",
         ),
     )
     webhook_allowed_networks: tuple[Network, ...] = field(

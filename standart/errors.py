@@ -13,8 +13,10 @@
     ├── Conflict                   409
     │   ├── IdConflict
     │   ├── NotPending
+    │   ├── NotFinished
     │   ├── NotConfirmed
     │   ├── NotLate
+    │   ├── NotOver
     │   ├── RefundTooLarge
     │   ├── InsufficientBalance
     │   ├── PayoutState
@@ -135,6 +137,12 @@ class NotPending(Conflict):
     code, title = "not_pending", "Transaction not pending"
 
 
+class NotFinished(Conflict):
+    """The transaction is still pending, so there is no receipt of it yet."""
+
+    code, title = "not_finished", "Transaction not finished"
+
+
 class NotConfirmed(Conflict):
     """Only a confirmed transaction can be refunded."""
 
@@ -145,6 +153,12 @@ class NotLate(Conflict):
     """Only a canceled or expired transaction can be paid late."""
 
     code, title = "not_late", "Transaction not ended unpaid"
+
+
+class NotOver(Conflict):
+    """This period has not ended yet; ``ends_at`` tells when it does."""
+
+    code, title = "period_not_over", "Period not over"
 
 
 class RefundTooLarge(Conflict):

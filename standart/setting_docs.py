@@ -44,6 +44,7 @@ _OWN_WORDS = {
     "metrics_port": "off",
     "rate_limit": "off",
     "four_eyes_above": "off",
+    "seal_anchor": "none",
     "webhook_allowed_networks": "none",
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -179,6 +180,28 @@ def _parse_sum(text: str, currency: str) -> int:
         raise ValueError(f"{text!r} {error.errors[0].message}") from None
 
 
+def _parse_timezone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError(f"{text!r} is not a known time zone") from None
+
+
+def _parse_anchor(text: str) -> str:
+    if text.startswith(("https://", "http://")):
+        try:
+            parts = urlsplit(text)
+            named = parts.hostname and parts.port != 0
+        except ValueError:
+            named = None
+        if not named:
+            raise ValueError(f"{text!r} is not a URL that can be read")
+        return text
+    if not Path(text).is_absolute():
+        raise ValueError(f"{text!r} is neither an absolute path nor a URL")
+    return text
+
+
 def _parse_folder(text: str) -> Path:
     try:
         folder = Path(text).expanduser()
@@ -267,6 +290,8 @@ CURRENCY = Kind("a currency code such as RUB or USDT", _parse_currency)
 SUMS = Kind(
     "currencies with a sum each such as RUB:100000.00,USD:1000.00, separated by commas", _parse_sums
 )
+TIMEZONE = Kind("an IANA time zone such as Europe/Moscow or UTC", _parse_timezone)
+ANCHOR = Kind("the absolute path of a file, or an http or https URL", _parse_anchor)
 FOLDER = Kind("a folder", _parse_folder)
 DATABASE_URL = Kind(
     "a URL such as postgresql://user:password@host:5432/standart", _parse_database_url

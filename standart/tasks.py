@@ -18,10 +18,13 @@ from celery.signals import worker_ready, worker_shutting_down
 from flask import Flask
 from sqlalchemy import Connection
 
-from standart import delivery
+from standart import anchoring, delivery
+from standart.anchoring import AnchorFailed
 from standart.clock import monotonic
 from standart.config import Settings
 from standart.delivery import Deliverer, deliverer
+from standart.documents.statement import Anchor
+from standart.errors import Unavailable
 from standart.extensions import (
     in_transaction,
     init_database,
@@ -32,10 +35,12 @@ from standart.extensions import (
 )
 from standart.extensions import settings as current_settings
 from standart.services import (
+    chain,
     heartbeat_service,
     idempotency_service,
     ledger_service,
     retention_service,
+    seal_service,
     session_service,
     span_replay_service,
     transaction_service,
@@ -57,6 +62,9 @@ PURGE_SECONDS = 600
 BUDGET_SECONDS = 30
 """A purge or a replay ends after this time; the next beat goes on where it stopped."""
 NUDGE_SECONDS = 0.05
+
+# Which head this process has left at which place.
+_anchored: dict[str, Anchor] = {}
 
 # Those of this process; a signal of Celery comes without an app.
 _deliverers: weakref.WeakSet[Deliverer] = weakref.WeakSet()
@@ -150,6 +158,34 @@ def purge() -> int:
     return answers + logins + events
 
 
+@shared_task(name="standart.seal")
+def seal() -> int:
+    """Seal what has been posted and leave the chain's head outside; return how many journals."""
+    try:
+        sealed = on_connection(seal_service.seal)
+    except Unavailable:
+        log.info("somebody has been posting for long; the next sweep seals")
+        return 0
+    on_connection(lambda connection: heartbeat_service.beat(connection, "seal"))
+    on_connection(leave_anchor)
+    return sealed
+
+
+def leave_anchor(connection: Connection) -> None:
+    """Leave the head of the chain at the place that the settings name; a failure is logged."""
+    place = current_settings().seal_anchor
+    head = chain.last(connection)
+    if place is None or head is None or _anchored.get(place) == head.anchor:
+        return
+    try:
+        anchoring.leave(place, head, lambda number: chain.links_after(connection, number))
+    except AnchorFailed as error:
+        log.error("the chain's head could not be left outside: %s", error)
+        return
+    _anchored[place] = head.anchor
+    heartbeat_service.beat(connection, "anchor")
+
+
 def _budget() -> Callable[[], bool]:
     """Return what says yes until the time of a task is up or its worker is told to end."""
     deadline, engine_here = monotonic() + BUDGET_SECONDS, deliverer()
@@ -168,13 +204,14 @@ def _until_done(
     return total
 
 
-def schedule(expiry_sweep_seconds: int) -> dict[str, dict[str, Any]]:
+def schedule(expiry_sweep_seconds: int, seal_seconds: int) -> dict[str, dict[str, Any]]:
     """Return beat's timetable; periods are in seconds."""
     periods = {
         "standart.expire": expiry_sweep_seconds,
         "standart.deliver": DELIVERY_SWEEP_SECONDS,
         "standart.replay": REPLAY_SWEEP_SECONDS,
         "standart.fold": FOLD_SECONDS,
+        "standart.seal": seal_seconds,
         "standart.purge": PURGE_SECONDS,
     }
     # No message has an expiry: it would be judged by the worker's clock, and two hosts whose
@@ -223,7 +260,8 @@ class Nudge:
 def init_app(app: Flask) -> None:
     """Give ``app`` its nudge and Celery its timetable."""
     queue: celery.Celery = app.extensions["celery"]
-    queue.conf.beat_schedule = schedule(settings_of(app).expiry_sweep_seconds)
+    configured = settings_of(app)
+    queue.conf.beat_schedule = schedule(configured.expiry_sweep_seconds, configured.seal_seconds)
     app.extensions["standart.nudge"] = Nudge(queue)
     app.extensions["standart.replay_nudge"] = Nudge(queue, "standart.replay")
     _deliverers.add(delivery.init_app(app))

@@ -156,6 +156,7 @@ def overdue(superuser: Engine, transaction_id: str) -> None:
 
 TABLES = (
     "users",
+    "particulars",
     "api_keys",
     "fee_schedules",
     "limits",
@@ -171,6 +172,9 @@ TABLES = (
     "balance_deltas",
     "journals",
     "entries",
+    "seals",
+    "closes",
+    "signing_keys",
     "events",
     "webhook_endpoints",
     "webhook_lanes",
@@ -196,6 +200,7 @@ def empty(superuser: Engine) -> None:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         for table in (*TABLES, "heartbeats"):
             connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(text("UPDATE book_clock SET dated_from = '1970-01-01T00:00:00Z'"))
         connection.execute(
             text(
                 "UPDATE event_clock SET base = 0, purged_before = NULL, purge_user = NULL,"

@@ -19,6 +19,7 @@ from standart.services import (
     key_service,
     payout_service,
     refund_service,
+    seal_service,
     span_replay_service,
     transaction_service,
 )
@@ -92,6 +93,7 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
         while span_replay_service.step(connection) is not None:
             pass
         ids["replay"] = str(replay.fresh_id)
+        seal_service.seal(connection)
         ids["adjustment"], ids["user"] = str(adjustment.fresh_id), str(shop.id)
     with Session(engine) as session, transaction(session):
         owner = session.get_one(User, shop.id)

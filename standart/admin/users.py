@@ -81,7 +81,12 @@ class Users(UserSecrets):
 
         def work(session: Session) -> tuple[UUID, str, str]:
             user, secret = user_service.create_user(
-                session, actor(), keyring(), password=password, **form.values()
+                session,
+                actor(),
+                keyring(),
+                password=password,
+                timezone=settings().timezone.key,
+                **form.values(),
             )
             return user.id, user.name, secret
 

@@ -7,6 +7,7 @@ from flask import Blueprint, Flask
 from standart.api import (
     adjustments,
     balance,
+    closes,
     docs,
     endpoint_replays,
     endpoints,
@@ -18,8 +19,10 @@ from standart.api import (
     metrics,
     notes,
     payouts,
+    receipts,
     refunds,
     responses,
+    statements,
     transactions,
 )
 from standart.api.body import MAX_BODY_BYTES
@@ -69,6 +72,12 @@ def init_app(app: Flask) -> None:
     api.add(notes.CreateNote, "/create_note", "create_note")
     api.add(notes.ListNotes, "/notes", "notes")
     api.add(balance.Balance, "/balance", "balance")
+    api.add(statements.ReadStatement, "/statement", "statement")
+    api.add(receipts.OneReceipt, "/receipt", "receipt")
+    api.add(receipts.ListKeys, "/receipt_keys", "receipt_keys")
+    api.add(closes.ClosePeriod, "/close_period", "close_period")
+    api.add(closes.ListCloses, "/closes", "closes")
+    api.add(closes.ChainHead, "/chain_head", "chain_head")
     _add_webhooks(api)
     api.add(health.Alive, "/healthz", "healthz")
     api.add(health.ReadyToServe, "/readyz", "readyz")

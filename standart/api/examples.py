@@ -14,7 +14,9 @@ from standart.errors import (
     InvalidInput,
     LimitExceeded,
     NotConfirmed,
+    NotFinished,
     NotLate,
+    NotOver,
     NotPending,
     PayoutState,
     RefundTooLarge,
@@ -69,6 +71,81 @@ CANCELED: Final = {
 TRANSACTIONS: Final = {"data": [CONFIRMED], "next_cursor": None}
 
 BALANCES: Final = {"balances": [{"currency": "RUB", "balance": "57.00", "pending_payout": "40.00"}]}
+
+_NO_MONEY: Final = dict.fromkeys(
+    ("gross", "commission", "refunded", "commission_returned", "paid_out", "adjusted"), "0.00"
+)
+_SETTLED: Final = {
+    **_NO_MONEY,
+    "gross": "100.00",
+    "commission": "3.00",
+    "net": "97.00",
+    "reserved": "0.00",
+}
+_RESERVED: Final = {**_NO_MONEY, "paid_out": "40.00", "net": "-40.00", "reserved": "40.00"}
+
+STATEMENT: Final[dict[str, Any]] = {
+    "statement": {
+        "number": "RUB-20261101-20261130-5b8c2f9a01",
+        "user_id": EXAMPLE_USER,
+        "merchant": "shop",
+        "currency": "RUB",
+        "from": "2026-10-31T21:00:00.000000Z",
+        "to": "2026-11-30T21:00:00.000000Z",
+        "timezone": "Europe/Moscow",
+        "from_local": "2026-11-01T00:00:00+03:00",
+        "to_local": "2026-12-01T00:00:00+03:00",
+        "closed": True,
+        "opening": {"available": "0.00", "reserved": "0.00"},
+    },
+    "movements": [
+        {
+            "number": 1,
+            "at": "2026-11-23T09:02:11.654400Z",
+            "kind": "settlement",
+            "source_id": EXAMPLE_ID,
+            "transaction_id": EXAMPLE_ID,
+            "reference": "order-1017",
+            **_SETTLED,
+            "balance": "97.00",
+            "journal_id": "0198f0c4-0a1b-7c2d-8e3f-4a5b6c7d8e9f",
+        },
+        {
+            "number": 2,
+            "at": "2026-11-24T08:00:00.000120Z",
+            "kind": "payout_reserved",
+            "source_id": "0198f0d7-4c5d-7e6f-8a9b-0c1d2e3f4a5b",
+            "transaction_id": None,
+            "reference": None,
+            **_RESERVED,
+            "balance": "57.00",
+            "journal_id": "0198f0d7-4c5e-7a1b-9c2d-3e4f5a6b7c8d",
+        },
+    ],
+    "totals": {
+        **_SETTLED,
+        "paid_out": "40.00",
+        "net": "57.00",
+        "reserved": "40.00",
+        "count": 2,
+    },
+    "totals_by_kind": {
+        "payout_reserved": {**_RESERVED, "count": 1},
+        "settlement": {**_SETTLED, "count": 1},
+    },
+    "closing": {"available": "57.00", "reserved": "40.00"},
+    "digest": "5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef",
+    "chain_head": "12:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+STATEMENT_FILES: Final = {
+    "csv": "number,item,value,at,at_local,reference,gross,commission,refunded,…\r\n"
+    ",opening_available,0.00,,,,,,,…\r\n"
+    "1,settlement,,2026-11-23T09:02:11.654400Z,2026-11-23T12:02:11.654400+03:00,order-1017,"
+    "100.00,3.00,0.00,…\r\n",
+    "xlsx": "An Office Open XML workbook.",
+    "pdf": "A PDF document.",
+}
+"""What a statement looks like in other formats."""
 
 EVENT: Final[dict[str, Any]] = {
     "id": "0198f0c4-0a1b-7c2d-8e3f-4a5b6c7d8e9f",
@@ -169,6 +246,7 @@ _MESSAGES: Final = {
     "endpoint_id": "must be a UUID with dashes",
     "id": "must be a UUID with dashes",
     "limit": "must be a whole number from 1 to 100",
+    "period": "must be a day or a month such as 2026-11-28 or 2026-11",
     "replay_id": "must be a UUID with dashes",
     "until": "must be later than since",
     "url": "must start with https://",
@@ -192,8 +270,10 @@ def field_errors(error: type[DomainError], field: str) -> dict[str, Any]:
 
 def members_of(error: type[DomainError], scope: Scope | None) -> dict[str, Any]:
     """Return the members that an example of ``error`` has of its own."""
-    if error is NotConfirmed or error is NotLate:
+    if error in (NotConfirmed, NotFinished, NotLate):
         return {"transaction_status": "pending"}
+    if error is NotOver:
+        return {"period": "2026-11", "ends_at": "2026-11-30T21:00:00.000000Z"}
     if error is RefundTooLarge:
         return {"refundable": "25.00", "currency": "RUB"}
     if error is ReplayRunning:

@@ -171,7 +171,14 @@ def _successes(operation: Operation) -> dict[str, Any]:
                         operation.id: {"value": operation.example},
                         **{name: {"value": example} for name, (_, example) in others.items()},
                     },
-                }
+                },
+                **{
+                    mimetype: {
+                        "schema": {"type": "string"},
+                        "examples": {operation.id: {"value": example}},
+                    }
+                    for mimetype, example in operation.other_types.items()
+                },
             },
         }
         for status, meaning in operation.successes.items()

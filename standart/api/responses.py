@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
@@ -53,6 +53,21 @@ class Ready(Response):
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.data]
 
 
+class Streamed(Response):
+    """An answer that is made while it is sent, with all its headers."""
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Send the headers as they stand and the body piece by piece."""
+        start_response(self.status, self.headers.to_wsgi_list())
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]  # of bytes
+
+
+def streamed(pieces: Iterator[bytes], mimetype: str, file_name: str) -> Response:
+    """Return a file that is made as it is sent; ``file_name`` is plain ASCII without quotes."""
+    disposition = ("Content-Disposition", f'attachment; filename="{file_name}"')
+    return Streamed(pieces, headers=_all_headers(mimetype, disposition))
+
+
 def ready(
     body: bytes,
     status: int = 200,
@@ -60,17 +75,21 @@ def ready(
     mimetype: str = JSON,
     headers: Iterable[tuple[str, str]] = (),
 ) -> Response:
-    """Return an answer with ``body`` as it is and the headers of every answer."""
-    every = [
-        ("Content-Type", mimetype),
-        ("Content-Length", str(len(body))),
-        ("X-Request-Id", request_id()),
-        *_HEADERS,
-        *headers,
-    ]
+    """Return an answer with ``body`` as it is and the headers of every answer.
+
+    ``headers`` come on top, or in the place of those of their names.
+    """
+    length = ("Content-Length", str(len(body)))
+    return Ready([body], status, _all_headers(mimetype, length, *headers))
+
+
+def _all_headers(mimetype: str, *headers: tuple[str, str]) -> list[tuple[str, str]]:
+    own = {name for name, _ in headers}
+    usual = (header for header in _HEADERS if header[0] not in own)
+    every = [("Content-Type", mimetype), ("X-Request-Id", request_id()), *usual, *headers]
     if request.environ["wsgi.url_scheme"] == "https":
         every.append(_HSTS)
-    return Ready([body], status, every)
+    return every
 
 
 def from_answer(answer: Answer) -> Response:
@@ -100,7 +119,7 @@ def page(rows: Sequence[tuple[str, datetime, UUID]], limit: int, sealer: Sealer)
 
 def finish(response: Response) -> Response:
     """Give an answer that others made the headers it lacks."""
-    if not isinstance(response, Ready):
+    if not isinstance(response, Ready | Streamed):
         for name, value in _HEADERS:
             response.headers.setdefault(name, value)
         if request.is_secure:

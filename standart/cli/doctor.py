@@ -21,8 +21,10 @@ from standart.errors import ConfigurationError
 from standart.models import DisabledReason
 from standart.services import (
     backlog_service,
+    chain,
     heartbeat_service,
     retention_service,
+    seal_service,
     sealing_service,
     webhook_service,
 )
@@ -33,6 +35,8 @@ CLOCK_TOLERANCE = 2.0
 # A sweep may be late by some periods before somebody should look, seconds.
 SWEEP_GRACE = 30.0
 RETENTION_GRACE = 86_400.0
+SEAL_GRACE = 60.0
+ANCHOR_GRACE = 300.0
 BROKER_SECONDS = 2
 
 
@@ -112,6 +116,7 @@ def _database(engine: Engine, settings: Settings) -> Iterator[Result]:
             if not schema.remedy:
                 yield _event_clock(connection)
                 yield _sweep(connection, settings)
+                yield _seals(connection, settings)
                 yield _webhooks(connection)
                 yield _endpoints(connection)
                 yield _replays(connection)
@@ -178,6 +183,21 @@ def _sweep(connection: Connection, settings: Settings) -> Result:
     if age > settings.expiry_sweep_seconds + SWEEP_GRACE:
         return Result("worker", f"swept {age:.0f} s ago", remedy)
     return Result("worker", f"swept {age:.0f} s ago")
+
+
+def _seals(connection: Connection, settings: Settings) -> Result:
+    lag = seal_service.lag_seconds(connection)
+    if lag > settings.seal_seconds + SEAL_GRACE:
+        remedy = "See what `standart worker` logs, or run `standart seal`"
+        return Result("seals", f"the oldest journal without one is {lag:.0f} s old", remedy)
+    head = chain.last(connection)
+    if head is None:
+        return Result("seals", "nothing has been posted to seal")
+    place = settings.seal_anchor
+    if place and seal_service.anchor_lag_seconds(connection) > ANCHOR_GRACE:
+        remedy = "See what `standart worker` logs, and correct STANDART_SEAL_ANCHOR"
+        return Result("seals", f"the head is not left at {place}", remedy)
+    return Result("seals", f"{head.total} journals, head {head.number}")
 
 
 def _webhooks(connection: Connection) -> Result:

@@ -48,6 +48,7 @@ def create_admin(name: str, password_stdin: bool) -> None:
             name=name,
             role=Role.ADMIN,
             currency=base.settings.default_currency,
+            timezone=base.settings.timezone.key,
             password=password,
         )
     click.echo(f"created admin {user.name}")
@@ -58,6 +59,7 @@ def create_admin(name: str, password_stdin: bool) -> None:
 @click.option("--commission-rate", default="0", show_default=True, help="0 to 1, such as 0.03.")
 @click.option("--webhook-url", help="Where the merchant's webhooks go.")
 @click.option("--currency", help="Such as RUB or USDT; by default STANDART_DEFAULT_CURRENCY.")
+@click.option("--timezone", help="Such as Europe/Moscow; by default STANDART_TIMEZONE.")
 @click.option(
     "--role",
     type=click.Choice([role.value for role in Role]),
@@ -71,6 +73,7 @@ def create_user(
     commission_rate: str,
     webhook_url: str | None,
     currency: str | None,
+    timezone: str | None,
     role: str,
     password_stdin: bool,
     as_json: bool,
@@ -89,6 +92,7 @@ def create_user(
             name=name,
             role=Role(role),
             currency=currency or base.settings.default_currency,
+            timezone=timezone or base.settings.timezone.key,
             commission_rate=rate,
             webhook_url=_checked_url(webhook_url, base.settings),
             password=password,
@@ -105,6 +109,7 @@ def create_user(
 @click.argument("name")
 @click.option("--commission-rate", help="0 to 1, such as 0.03; for later transactions.")
 @click.option("--currency", help="What an amount without a currency is in.")
+@click.option("--timezone", help="Where the merchant's days begin, such as Europe/Moscow.")
 @click.option("--webhook-url", help="Where the merchant's webhooks go; empty: nowhere.")
 @click.option(
     "--unique-references/--no-unique-references",
@@ -117,6 +122,7 @@ def update_user(
     name: str,
     commission_rate: str | None,
     currency: str | None,
+    timezone: str | None,
     webhook_url: str | None,
     unique_reference: bool | None,
     password_stdin: bool,
@@ -133,6 +139,8 @@ def update_user(
             changes["commission_rate"] = money.parse_rate(commission_rate)
         if currency is not None:
             changes["currency"] = currency
+        if timezone is not None:
+            changes["timezone"] = timezone
         if webhook_url is not None:
             changes["webhook_url"] = _checked_url(webhook_url or None, base.settings)
         if unique_reference is not None:

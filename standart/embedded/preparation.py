@@ -19,12 +19,12 @@ from sqlalchemy.orm import Session
 
 from standart import migrations
 from standart.config import Settings
-from standart.db import make_engine, transaction
+from standart.db import autocommit, make_engine, transaction
 from standart.embedded.demo import add_examples
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError, DomainError, NameTaken
 from standart.models import Role, User
-from standart.services import key_service, user_service
+from standart.services import key_service, signing_key_service, user_service
 from standart.services.access import SYSTEM
 
 ADMIN = "admin"
@@ -45,12 +45,18 @@ class FirstUsers:
 def migrate(settings: Settings) -> None:
     """Bring the schema up to date as the owner role.
 
+    Also makes the first key that signs receipts where there is a ring to seal it with, so that
+    others can keep its public half before they need it.
+
     Raises:
         ConfigurationError: the server cannot be reached, or is too old.
     """
     engine = make_engine(settings.migration_database_url, pool_size=1)
     try:
         migrations.upgrade(engine, settings.database_url)
+        if settings.encryption_keys:
+            with autocommit(engine) as connection:
+                signing_key_service.ensure(connection, Keyring.parse(settings.encryption_keys))
     except OperationalError as error:
         raise unreachable(error) from None
     finally:
@@ -81,6 +87,7 @@ def make_first_users(engine: Engine, keyring: Keyring, settings: Settings) -> Fi
                 name=ADMIN,
                 role=Role.ADMIN,
                 currency=settings.default_currency,
+                timezone=settings.timezone.key,
                 password=password,
             )
             merchant, _ = user_service.create_user(
@@ -89,6 +96,7 @@ def make_first_users(engine: Engine, keyring: Keyring, settings: Settings) -> Fi
                 keyring,
                 name=MERCHANT,
                 currency=settings.default_currency,
+                timezone=settings.timezone.key,
                 commission_rate=MERCHANT_RATE,
             )
         except NameTaken:

@@ -19,6 +19,7 @@ MINIMUM_SERVER = 15
 # An arbitrary number that no other user of the database is likely to lock.
 ADVISORY_LOCK = 7_310_579_641
 
+_READ = ("alembic_version", "account_balances", "event_clock", "book_clock", "particulars")
 _READ_AND_ADD = (
     "users",
     "api_keys",
@@ -36,6 +37,9 @@ _READ_AND_ADD = (
     "balance_deltas",
     "journals",
     "entries",
+    "seals",
+    "closes",
+    "signing_keys",
     "events",
     "webhook_endpoints",
     "webhook_lanes",
@@ -58,6 +62,7 @@ _CHANGE = (
     "payouts",
     "adjustments",
     "accounts",
+    "book_clock",
     "webhook_endpoints",
     "webhook_lanes",
     "webhook_replays",
@@ -227,13 +232,14 @@ def grant(connection: Connection, role: str) -> None:
     statements = [
         f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {quoted}",
         f"GRANT USAGE ON SCHEMA public TO {quoted}",
-        f"GRANT SELECT ON alembic_version, account_balances, event_clock TO {quoted}",
+        f"GRANT SELECT ON {', '.join(_READ)} TO {quoted}",
         f"GRANT SELECT, INSERT ON {', '.join(_READ_AND_ADD)} TO {quoted}",
         f"GRANT UPDATE ON {', '.join(_CHANGE)} TO {quoted}",
         f"GRANT DELETE ON {', '.join(_DELETE)} TO {quoted}",
         # Folding locks deltas, which needs the right to update some column: this one is
         # generated always and takes no value.
         f"GRANT UPDATE (id) ON balance_deltas TO {quoted}",
+        f"GRANT UPDATE (private_key, retired_at) ON signing_keys TO {quoted}",
         f"GRANT EXECUTE ON FUNCTION {', '.join(_CALL)} TO {quoted}",
     ]
     for statement in statements:

@@ -19,6 +19,7 @@ from standart.models.kinds import (
 )
 from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry, Journal
 from standart.models.movements import Adjustment, Approval, Payout
+from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal, SigningKey
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
 from standart.models.users import (
@@ -43,6 +44,7 @@ from standart.models.webhooks import (
 
 __all__ = [
     "ENDINGS",
+    "MARK_BYTES",
     "MAX_AMOUNT",
     "Account",
     "AccountBalance",
@@ -55,6 +57,8 @@ __all__ = [
     "Attempt",
     "AuditRecord",
     "BalanceDelta",
+    "BookClock",
+    "Close",
     "Delivery",
     "DeliveryState",
     "DisabledReason",
@@ -72,12 +76,15 @@ __all__ = [
     "LoginFailure",
     "Note",
     "PanelSession",
+    "Particulars",
     "Payout",
     "Refund",
     "RefundTotal",
     "ReplayScope",
     "Role",
     "Scope",
+    "Seal",
+    "SigningKey",
     "Transaction",
     "User",
     "WebhookEndpoint",

@@ -134,6 +134,8 @@ class Journal(Base):
             unique=True,
             postgresql_where=text("adjustment_id IS NOT NULL"),
         ),
+        # A statement goes along it; the chain and the closes go by time alone.
+        Index("ix_journals_user_created", "user_id", "created_at", "id"),
         Index("ix_journals_created_at", "created_at", postgresql_using="brin"),
     )
 

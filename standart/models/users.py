@@ -37,6 +37,7 @@ class User(Base):
         CheckConstraint("char_length(name) BETWEEN 1 AND 128", name="name_length"),
         CheckConstraint("commission_rate BETWEEN 0 AND 1", name="commission_rate_range"),
         CheckConstraint(CURRENCY_CODE, name="currency_code"),
+        CheckConstraint("timezone ~ '^[A-Za-z0-9_+/-]{1,64}$'", name="timezone_name"),
         Index("uq_users_name", text("lower(name)"), unique=True),
     )
 
@@ -49,6 +50,8 @@ class User(Base):
     password_made_by: Mapped[list[UUID]] = people()
     commission_rate: Mapped[Decimal] = mapped_column(Numeric(7, 6), server_default=text("0"))
     currency: Mapped[str] = mapped_column(Text)
+    # IANA name: where the merchant's days and months begin.
+    timezone: Mapped[str] = mapped_column(Text, server_default=text("'UTC'"))
     # Whether a reference may name one transaction only; see ``transactions``.
     unique_reference: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[datetime] = written_at()

@@ -11,6 +11,7 @@ from standart.services import (
     backlog_service,
     heartbeat_service,
     retention_service,
+    seal_service,
     webhook_service,
 )
 
@@ -27,6 +28,7 @@ GAUGES: Final = {
     "standart_event_retention_lag_seconds": Gauge(
         "For how long old events are kept beyond the setting."
     ),
+    "standart_seal_lag_seconds": Gauge("Age of the oldest journal that has no seal."),
     "standart_sweep_age_seconds": Gauge("Seconds since the last expiry sweep."),
     "standart_delivery_age_seconds": Gauge("Seconds since the last webhook sweep."),
     "standart_purge_age_seconds": Gauge("Seconds since the last purge."),
@@ -49,6 +51,7 @@ def read(connection: Connection, retention_days: int) -> Reading:
         else {}
     )
     return {
+        "standart_seal_lag_seconds": seal_service.lag_seconds(connection),
         "standart_webhook_lag_seconds": webhook_service.oldest_due_seconds(connection),
         "standart_webhook_due": backlog.due,
         "standart_webhook_oldest_due_seconds": backlog.oldest,

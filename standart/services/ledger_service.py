@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from standart.errors import InvalidInput, Unavailable
+from standart.errors import InvalidInput
 from standart.models import Scope
-from standart.services import posting
+from standart.services import posting, writers
 from standart.services.access import Actor
 
 _HELD = "('available', 'pending_payout')"
@@ -73,22 +72,6 @@ _BALANCES_AT = text(
 
 _IS_PAST = text("SELECT :at < clock_timestamp()")
 
-# Whoever writes a journal holds this lock before its row reads the clock, and lets it go
-# after its commit can be seen. Snapshots of transaction ids would not do: one that has
-# begun may be above the xmax of a snapshot, and long work elsewhere would count as well.
-_WRITERS = text(
-    """
-    SELECT virtualtransaction FROM pg_locks
-    WHERE locktype = 'relation' AND relation = 'journals'::regclass
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND mode = 'RowExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
-    """
-)
-_PAUSE = text("SELECT pg_sleep(:seconds)")
-
-PAUSES: Final = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 0.64)
-"""Seconds to wait for writers, again and again: two seconds in all."""
-
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -129,34 +112,50 @@ def holdings(
             not in the past.
         Unavailable: somebody has been writing a journal since before ``at``, for too long.
     """
+    owner_id = owner_of(actor, user_id)
+    if at is None:
+        rows = connection.execute(_BALANCES, {"user_id": owner_id}).all()
+        found = [Balance(row.currency, row.available, row.pending_payout) for row in rows]
+    else:
+        let_finish(connection, at)
+        found = held_at(connection, owner_id, at)
+    if not found:
+        raise InvalidInput.of("user_id", "There is no such user.")
+    return found
+
+
+def owner_of(actor: Actor, user_id: UUID | None) -> UUID:
+    """Return whose books are meant: the merchant that an admin names, else the actor's own.
+
+    Raises:
+        InvalidInput: ``user_id`` is missing, or not the actor's to name.
+    """
     actor.require(Scope.READ)
     if actor.is_admin and user_id is None:
         raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
     if not actor.is_admin and user_id is not None:
         raise InvalidInput.of("user_id", "Only an admin's key may name a merchant.")
-    owner = {"user_id": user_id or actor.user_id}
-    if at is None:
-        rows = connection.execute(_BALANCES, owner).all()
-    else:
-        _let_finish(connection, at)
-        rows = connection.execute(_BALANCES_AT, {**owner, "at": at}).all()
-    if not rows:
-        raise InvalidInput.of("user_id", "There is no such user.")
+    owner_id = user_id or actor.user_id
+    assert owner_id is not None
+    return owner_id
+
+
+def held_at(connection: Connection, user_id: UUID, at: datetime) -> list[Balance]:
+    """Return what there was at a moment that ``let_finish`` has waited for; none: no such user."""
+    rows = connection.execute(_BALANCES_AT, {"user_id": user_id, "at": at})
     return [Balance(row.currency, row.available, row.pending_payout) for row in rows]
 
 
-def _let_finish(connection: Connection, at: datetime) -> None:
-    """Wait until nobody can post a journal of ``at`` or earlier any more."""
+def let_finish(connection: Connection, at: datetime) -> None:
+    """Wait until nobody can post a journal of ``at`` or earlier any more.
+
+    Raises:
+        InvalidInput: ``at`` is not in the past.
+        Unavailable: somebody has been writing a journal since before ``at``, for too long.
+    """
     if not connection.scalar(_IS_PAST, {"at": at}):
         raise InvalidInput.of("at", "must be in the past")
-    writers = set(connection.scalars(_WRITERS))
-    pauses = iter(PAUSES)
-    while writers:
-        seconds = next(pauses, None)
-        if seconds is None:
-            raise Unavailable("What was posted up to then is not settled yet.", retry_after=1)
-        connection.execute(_PAUSE, {"seconds": seconds})
-        writers &= set(connection.scalars(_WRITERS))
+    writers.let_finish(connection)
 
 
 def fold_deltas(connection: Connection, *, batch: int = 5000) -> int:

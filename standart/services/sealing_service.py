@@ -21,6 +21,7 @@ from standart.services import (
     endpoint_service,
     idempotency_service,
     payout_destination,
+    signing_key_service,
 )
 from standart.services.access import Actor
 
@@ -55,11 +56,11 @@ _REPLACE_DESTINATIONS = """
 class Sealed:
     """A kind of boxes: how many hang on which key, which are stale, how they are renewed.
 
-    ``key`` has the columns that a row is known by.
+    ``key`` has the columns that a row is known by, with their types.
     """
 
     name: str
-    key: tuple[str, ...]
+    key: Mapping[str, str]
     counts: TextClause
     stale: TextClause
     replace: TextClause
@@ -67,7 +68,7 @@ class Sealed:
 
 
 _OF_USER: Final = {"user_id": "uuid", "id": "uuid"}
-_START: Final = {"user_id": UUID(int=0), "id": UUID(int=0), "path": "", "key": ""}
+_START: Final = {"uuid": UUID(int=0), "text": ""}
 
 
 def _sealed(
@@ -84,7 +85,7 @@ def _sealed(
     columns = ", ".join(key)
     return Sealed(
         name,
-        tuple(key),
+        key,
         text(f"SELECT {kid} AS kid, count(*) AS boxes FROM {table} WHERE {there} GROUP BY 1"),
         text(
             f"SELECT {columns}, {box} AS box FROM {table}"
@@ -130,6 +131,13 @@ SEALED: Final = (
         "destination",
         lambda ring, row: payout_destination.reseal(ring, row.user_id, row.id, row.box),
         replace=_REPLACE_DESTINATIONS,
+    ),
+    _sealed(
+        "signing keys",
+        "signing_keys",
+        "private_key",
+        lambda ring, row: signing_key_service.reseal(ring, row.id, row.box),
+        key={"id": "text"},
     ),
     _sealed(
         "kept answers",
@@ -223,7 +231,7 @@ def _reseal(
 def _stale(
     connection: Connection, keyring: Keyring, sealed: Sealed, batch: int
 ) -> Iterator[list[Row[Any]]]:
-    place = {name: _START[name] for name in sealed.key}
+    place: dict[str, Any] = {name: _START[kind] for name, kind in sealed.key.items()}
     asked = {"kid": keyring.kids[0], "batch": batch}
     while True:
         rows = list(connection.execute(sealed.stale, {**place, **asked}))

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -82,6 +83,7 @@ def create_user(
     commission_rate: Decimal = Decimal(0),
     webhook_url: str | None = None,
     password: str | None = None,
+    timezone: str = "UTC",
 ) -> tuple[User, str]:
     """Add a user; return it with its webhook secret in plain text.
 
@@ -90,7 +92,7 @@ def create_user(
 
     Raises:
         NameTaken: the name is in use, in whatever case.
-        InvalidInput: name, currency or password is not acceptable.
+        InvalidInput: name, currency, time zone or password is not acceptable.
     """
     money.digits_of(currency)
     user_id = new_id()
@@ -101,6 +103,7 @@ def create_user(
         active=True,
         commission_rate=commission_rate,
         currency=currency,
+        timezone=_valid_timezone(timezone),
         unique_reference=False,
     )
     if password is not None:
@@ -125,6 +128,7 @@ def update_user(
     webhook_url: str | _Unset | None = UNSET,
     password: str | _Unset = UNSET,
     unique_reference: bool | _Unset = UNSET,
+    timezone: str | _Unset = UNSET,
 ) -> None:
     """Change the given fields; rate and ``unique_reference`` count for later transactions only.
 
@@ -151,6 +155,8 @@ def update_user(
         endpoint_service.set_default_url(user, webhook_url)
     if not isinstance(unique_reference, _Unset):
         user.unique_reference = unique_reference
+    if not isinstance(timezone, _Unset):
+        user.timezone = _valid_timezone(timezone)
     ends_sessions = False
     if not isinstance(role, _Unset) and role is not user.role:
         user.role = role
@@ -292,6 +298,7 @@ def describe(user: User) -> dict[str, Any]:
         "commission_rate": money.format_rate(Decimal(user.commission_rate)),
         "currency": user.currency,
         "webhook_url": user.webhook_url,
+        "timezone": user.timezone,
         "unique_reference": user.unique_reference,
     }
 
@@ -307,6 +314,13 @@ def _set_password(user: User, actor: Actor, password: str) -> None:
     """Also one's own is made by all one's hands: it may be whoever made the one before."""
     user.password_hash = hash_password(password)
     user.password_made_by = sorted(actor.hands)
+
+
+def _valid_timezone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise InvalidInput.of("timezone", "must be a time zone such as Europe/Moscow") from None
 
 
 def _flush_name(session: Session) -> None:

@@ -8,21 +8,11 @@ the functions they use: each rule is written here a second time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from standart import money
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One broken invariant: its name and the rows that break it."""
-
-    invariant: str
-    subject: str
-    detail: str
-
+from standart.services.findings import Finding
 
 # What each kind of journal but a settlement must hold, by what it is about.
 _SOURCES = """

@@ -155,10 +155,11 @@ def test_every_task_is_on_the_timetable_and_runs_where_the_worker_listens() -> N
     from standart.tasks import schedule
 
     tasks = tasks_by_function()
-    timetable = schedule(5)
+    timetable = schedule(5, 60)
 
     assert {entry["task"] for entry in timetable.values()} == set(tasks.values())
     assert timetable["standart.expire"]["schedule"] == 5
+    assert timetable["standart.seal"]["schedule"] == 60
     for entry in timetable.values():
         assert set(entry) == {"task", "schedule"}, "a queue or an expiry of its own is lost work"
         assert entry["schedule"] > 0

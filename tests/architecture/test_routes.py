@@ -47,6 +47,11 @@ KEYED = {
     "api.create_note": Scope.WRITE,
     "api.notes": Scope.READ,
     "api.balance": Scope.READ,
+    "api.statement": Scope.READ,
+    "api.receipt": Scope.READ,
+    "api.close_period": Scope.CONFIRM,
+    "api.closes": Scope.READ,
+    "api.chain_head": Scope.READ,
     "api.events": Scope.READ,
     "api.event": Scope.READ,
     "api.attempts": Scope.READ,
@@ -65,6 +70,7 @@ KEYED = {
 PUBLIC = {
     "api.healthz",
     "api.readyz",
+    "api.receipt_keys",
     "flasgger.apidocs",
     "flasgger.apispec",
     "flasgger.static",
@@ -148,7 +154,7 @@ def test_the_panel_knows_nobody_without_a_login(
 
 def test_public_routes_answer_without_a_key(app: Flask) -> None:
     client = app.test_client()
-    for path in ("/healthz", "/readyz", "/apidocs/", "/apispec.json", "/login"):
+    for path in ("/healthz", "/readyz", "/receipt_keys", "/apidocs/", "/apispec.json", "/login"):
         assert client.get(path).status_code == 200, path
 
 
@@ -228,6 +234,11 @@ MATRIX = [
     Case("api.create_note", post("/create_note", id="pending", text="Call back"), 201, 404, 201),
     Case("api.notes", get("/notes?id=", "pending"), 200, 404, 200),
     Case("api.balance", get("/balance"), 200, 200, 422),
+    Case("api.statement", get("/statement"), 200, 200, 422),
+    Case("api.receipt", get("/receipt?id=", "confirmed"), 200, 404, 200),
+    Case("api.close_period", post("/close_period", period="2026-01"), 403, 403, 201),
+    Case("api.closes", get("/closes"), 200, 200, 200),
+    Case("api.chain_head", get("/chain_head"), 200, 200, 200),
     Case("api.events", get("/events"), 200, 200, 200),
     Case("api.event", get("/events/", "event"), 200, 404, 200),
     Case("api.attempts", about("GET", "/events/{event}/attempts"), 200, 404, 200),

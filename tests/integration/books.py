@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from standart.services import verify_service
-from standart.services.verify_service import Finding
+from standart.services.findings import Finding
 
 
 def findings(engine: Engine) -> list[Finding]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -14,9 +17,16 @@ from sqlalchemy import Connection, Engine, text
 
 from standart import tasks
 from standart.encryption import Keyring
-from standart.services import transaction_service, webhook_service
+from standart.services import (
+    heartbeat_service,
+    seal_service,
+    transaction_service,
+    webhook_service,
+    writers,
+)
+from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
-from tests.integration.concurrency import wait_until
+from tests.integration.concurrency import uncommitted, wait_until
 
 # Nothing listens there: each try ends at once, as a failure that is written down.
 NOBODY = "http://127.0.0.1:9/"
@@ -134,3 +144,51 @@ def test_receivers_that_hang_hold_one_thread_only_and_the_others_are_for_the_swe
 
     assert stuck.result() >= 3
     assert len(outcomes(connection, hanging)) == stuck.result()
+
+
+def test_the_sweep_seals_and_leaves_the_head_at_the_place_of_the_settings(
+    app: Flask,
+    connection: Connection,
+    merchant: TestUser,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    place = tmp_path / "anchor.jsonl"
+    configured = replace(app.extensions["standart.settings"], seal_anchor=str(place))
+    monkeypatch.setitem(app.extensions, "standart.settings", configured)
+    with app.app_context():
+        assert tasks.seal() == 0
+        assert not place.exists()
+        for amount in (5, 7):
+            movements.Mover(connection, merchant.id).adjust(amount)
+            assert tasks.seal() == 1
+            assert tasks.seal() == 0
+        assert seal_service.anchor_lag_seconds(connection) == 0
+        kept = [json.loads(line)["number"] for line in place.read_text().splitlines()]
+        assert kept == [1, 2]
+
+        place.write_text("something else\n")
+        movements.Mover(connection, merchant.id).adjust(9)
+        with caplog.at_level(logging.ERROR):
+            assert tasks.seal() == 1
+        assert str(place) in caplog.text
+        assert seal_service.anchor_lag_seconds(connection) > 0
+    assert place.read_text() == "something else\n"
+
+
+def test_a_sweep_that_finds_somebody_posting_for_long_comes_again(
+    app: Flask,
+    engine: Engine,
+    connection: Connection,
+    merchant: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writers, "PAUSES", (0.001,))
+    with app.app_context(), uncommitted(engine) as writing:
+        movements.Mover(writing, merchant.id).adjust(5)
+        assert tasks.seal() == 0
+        assert "seal" not in heartbeat_service.ages(connection)
+        writing.commit()
+        assert tasks.seal() == 1
+        assert "seal" in heartbeat_service.ages(connection)

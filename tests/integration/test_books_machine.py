@@ -574,12 +574,12 @@ SHORT = settings(
 )
 
 
-def walk(books: type[Books], steps: int) -> None:
+def walk(books: type[Books], steps: int, each: settings = SHORT) -> None:
     """Run the machine with one seed after the other until it has made so many steps."""
     number = int(os.environ.get("BOOKS_SEED") or random.SystemRandom().getrandbits(32))
     while books.steps < steps:
         print(f"BOOKS_SEED={number}")  # noqa: T201  # shown with a failure, to repeat it
-        run_state_machine_as_test(seed(number)(books), settings=SHORT)
+        run_state_machine_as_test(seed(number)(books), settings=each)
         number += 1
 
 

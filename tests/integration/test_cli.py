@@ -102,6 +102,7 @@ def test_a_merchant_is_created_as_json(run: Run, engine: Engine, keyring: Keyrin
             "commission_rate": "0.03",
             "currency": "EUR",
             "webhook_url": "http://127.0.0.1:9999/hook",
+            "timezone": "UTC",
             "unique_reference": False,
             "webhook_secret": endpoint_service.secret_of(keyring, user.endpoint),
         }

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from standart.db import autocommit
 from standart.encryption import Keyring
 from standart.errors import InsufficientBalance, InvalidInput, Unavailable
-from standart.services import ledger_service, transaction_service
+from standart.services import ledger_service, transaction_service, writers
 from standart.services.ledger_service import Balance
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
@@ -152,7 +152,7 @@ def test_who_writes_too_long_is_not_waited_for(
     client: FlaskClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ledger_service, "PAUSES", (0.001, 0.001))
+    monkeypatch.setattr(writers, "PAUSES", (0.001, 0.001))
     with uncommitted(engine) as writing:
         movements.Mover(writing, merchant.id).adjust(500, opening=True)
 

@@ -91,6 +91,7 @@ ALL = {
     "former endpoint secrets": 1,
     "endpoint headers": 1,
     "payout destinations": 1,
+    "signing keys": 0,
     "kept answers": 1,
 }
 CLAIM = IdempotencyClaim.of("/webhook_endpoints", "once", b"what was asked")

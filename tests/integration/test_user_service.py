@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from standart.clock import new_id
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import InvalidInput, NameTaken, NotFound, Unauthenticated, UserHasHistory
-from standart.models import ENDINGS, AccountKind, Role, Scope, User
+from standart.models import ENDINGS, AccountKind, Particulars, Role, Scope, User
 from standart.services import (
     audit_service,
     endpoint_service,
@@ -99,6 +99,7 @@ def test_a_user_is_kept_without_its_secrets_in_plain_text(
         "commission_rate": "0.025",
         "currency": "KWD",
         "webhook_url": "https://shop.example/hook",
+        "timezone": "UTC",
         "unique_reference": False,
     }
 
@@ -119,6 +120,39 @@ def test_a_password_must_be_text_of_fair_length(
             session, SYSTEM, keyring, name="n", currency="RUB", password=password
         )
     assert wrong_fields(refused.value) == ["password"]
+
+
+@pytest.mark.parametrize(
+    "timezone", ["", "Moscow", "../etc/passwd", "/etc/localtime", "Europe", "UTC\n", "U\0C", "é"]
+)
+def test_a_time_zone_must_be_one(
+    session: Session, keyring: Keyring, merchant: TestUser, timezone: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        user_service.create_user(
+            session, SYSTEM, keyring, name="n", currency="RUB", timezone=timezone
+        )
+    assert wrong_fields(refused.value) == ["timezone"]
+    user = user_service.get_user(session, merchant.id)
+    with pytest.raises(InvalidInput):
+        user_service.update_user(session, SYSTEM, user, timezone=timezone)
+
+
+def test_names_and_time_zones_of_former_days_are_kept(session: Session, merchant: TestUser) -> None:
+    user = user_service.get_user(session, merchant.id)
+    user_service.update_user(session, SYSTEM, user, timezone="Europe/Moscow")
+    user_service.update_user(session, SYSTEM, user, commission_rate=Decimal("0.5"))
+    user_service.update_user(session, SYSTEM, user, name="Renamed")
+    kept = session.execute(
+        select(Particulars.name, Particulars.timezone)
+        .filter_by(user_id=merchant.id)
+        .order_by(Particulars.number)
+    )
+    assert [tuple(row) for row in kept] == [
+        (merchant.name, "UTC"),
+        (merchant.name, "Europe/Moscow"),
+        ("Renamed", "Europe/Moscow"),
+    ]
 
 
 def test_a_currency_must_be_one(session: Session, keyring: Keyring, merchant: TestUser) -> None:

@@ -27,6 +27,7 @@ from standart.models import DisabledReason, Role
 from standart.services import (
     endpoint_service,
     ledger_service,
+    signing_key_service,
     transaction_service,
     user_service,
     webhook_service,
@@ -73,6 +74,7 @@ CHANGED = {
     "payouts",
     "adjustments",
     "accounts",
+    "book_clock",
     "webhook_endpoints",
     "webhook_lanes",
     "webhook_replays",
@@ -93,7 +95,7 @@ DELETED = {
     "panel_sessions",
     "login_failures",
 }
-READ = {"account_balances", "alembic_version", "event_clock"}
+READ = {"account_balances", "alembic_version", "event_clock", "book_clock", "particulars"}
 
 SCHEMA = text(
     """
@@ -327,14 +329,18 @@ def test_the_services_role_has_exactly_the_rights_it_needs(
         )
 
     expected = {table: {"SELECT", "INSERT"} for table in TABLES - READ}
+    expected |= {table: {"SELECT"} for table in READ}
     for table in CHANGED:
         expected[table].add("UPDATE")
     for table in DELETED:
         expected[table].add("DELETE")
-    assert granted == expected | {table: {"SELECT"} for table in READ}
-    assert {table for table, _ in columns} == CHANGED | {"balance_deltas"}
+    assert granted == expected
+    assert {table for table, _ in columns} == CHANGED | {"balance_deltas", "signing_keys"}
     # The right to lock a delta: its only column that "may" change is generated always.
     assert [column for table, column in columns if table == "balance_deltas"] == ["id"]
+    # A key retires, and gets another box; nothing else of it changes.
+    changing = {column for table, column in columns if table == "signing_keys"}
+    assert changing == {"private_key", "retired_at"}
     assert may_create is False
 
 
@@ -387,6 +393,8 @@ def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser, dict[str
         transaction_service.cancel(connection, merchant.digest, ORIGIN, made[3], reason="; --")
         paid = UUID(make_transaction(engine, merchant, reference="a\\b\u2028ё")["id"])
         transaction_service.confirm(connection, admin.digest, ORIGIN, paid)
+        signing_key_service.ensure(connection, keyring)
+        signing_key_service.rotate(connection, SYSTEM, keyring)
         ids = movements.every_kind(connection, merchant.id, paid)
         mover = movements.Mover(connection, merchant.id)
         ids |= mover.write_the_rest(paid, ids["waiting"], admin.id)
@@ -419,7 +427,7 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     copy = make_engine(app_url(postgres, "restored"), 2)
     try:
         assert shape(owner) == shape(original)
-        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 43
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 57
         with autocommit(copy) as there, autocommit(engine) as here:
             assert contents(there) == contents(here)
             assert [name for name, count in row_counts(there).items() if not count] == EMPTY

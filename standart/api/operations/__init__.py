@@ -7,6 +7,7 @@ from typing import Final
 from standart.api.operations import (
     adjustments,
     balance,
+    closes,
     endpoints,
     events,
     fees,
@@ -14,7 +15,9 @@ from standart.api.operations import (
     late_payments,
     notes,
     payouts,
+    receipts,
     refunds,
+    statements,
     transactions,
 )
 from standart.api.operations.base import Operation
@@ -30,6 +33,9 @@ OPERATIONS: Final = (
     *adjustments.OPERATIONS,
     *notes.OPERATIONS,
     *balance.OPERATIONS,
+    *statements.OPERATIONS,
+    *receipts.OPERATIONS,
+    *closes.OPERATIONS,
     *endpoints.OPERATIONS,
     *events.OPERATIONS,
     *health.OPERATIONS,

@@ -38,7 +38,7 @@ class Operation:
 
     ``examples`` are bodies, ``example`` is the answer; ``wrong_field`` is the field that the
     example of a 422 complains about. ``other_answers`` are further forms that a success may have,
-    by the name of their example.
+    by the name of their example; ``other_types`` are other media types, each with an example.
     """
 
     method: Literal["get", "post", "patch", "delete"]
@@ -58,6 +58,7 @@ class Operation:
     other_answers: Mapping[str, tuple[type[Struct], Mapping[str, Any]]] = field(
         default_factory=dict
     )
+    other_types: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, Any] = field(default_factory=dict)
     query: type[Struct] | None = None
 

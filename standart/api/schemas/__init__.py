@@ -13,6 +13,7 @@ from standart.api.schemas.adjustments import (
     OneAdjustment,
 )
 from standart.api.schemas.balance import Balances, CurrencyBalance, ReadBalance
+from standart.api.schemas.closes import Close, ClosePage, ClosePeriod, ListCloses, Seal
 from standart.api.schemas.common import (
     FieldProblem,
     Health,
@@ -66,6 +67,17 @@ from standart.api.schemas.payouts import (
     PayoutPage,
     RejectPayout,
 )
+from standart.api.schemas.receipts import (
+    Issuer,
+    ReadReceipt,
+    Receipt,
+    ReceiptEntry,
+    ReceiptKey,
+    ReceiptKeys,
+    SealAnchor,
+    Settlement,
+    SignedReceipt,
+)
 from standart.api.schemas.refunds import (
     CheckRefund,
     CreateRefund,
@@ -73,6 +85,7 @@ from standart.api.schemas.refunds import (
     Refund,
     RefundPage,
 )
+from standart.api.schemas.statements import ReadStatement, Statement
 from standart.api.schemas.transactions import (
     AppliedFee,
     CancelTransaction,
@@ -95,6 +108,9 @@ __all__ = [
     "CancelTransaction",
     "CheckRefund",
     "CheckTransaction",
+    "Close",
+    "ClosePage",
+    "ClosePeriod",
     "CommissionPreview",
     "CompletePayout",
     "ConfirmTransaction",
@@ -117,8 +133,10 @@ __all__ = [
     "EventPage",
     "FieldProblem",
     "Health",
+    "Issuer",
     "ListAdjustments",
     "ListAttempts",
+    "ListCloses",
     "ListEndpoints",
     "ListEvents",
     "ListNotes",
@@ -139,6 +157,12 @@ __all__ = [
     "PreviewCommission",
     "Problem",
     "ReadBalance",
+    "ReadReceipt",
+    "ReadStatement",
+    "Receipt",
+    "ReceiptEntry",
+    "ReceiptKey",
+    "ReceiptKeys",
     "ReceivedResponse",
     "RecordLatePayment",
     "Refund",
@@ -150,7 +174,12 @@ __all__ = [
     "ReplaySpan",
     "Reply",
     "Request",
+    "Seal",
+    "SealAnchor",
     "SentRequest",
+    "Settlement",
+    "SignedReceipt",
+    "Statement",
     "Timing",
     "Transaction",
     "TransactionPage",

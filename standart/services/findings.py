@@ -1,0 +1,14 @@
+"""What a proof of the books finds wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One broken invariant: its name and the rows that break it."""
+
+    invariant: str
+    subject: str
+    detail: str
