@@ -13,7 +13,8 @@ from flask_babel import get_locale
 
 from standart.clock import now
 
-_MINUTE = timedelta(minutes=1)
+# A year, a month, a week, a day, an hour and a minute in seconds, as Babel counts them.
+_UNITS = (31_536_000, 2_592_000, 604_800, 86_400, 3_600, 60)
 
 # More digits than any sum has, so that none is rounded.
 _LONGEST = 100
@@ -34,11 +35,20 @@ def count(value: int) -> str:
 
 def ago(at: datetime) -> str:
     """Return how long ago ``at`` was, or in how long it will be; nothing within a minute."""
-    passed = now() - at
-    if abs(passed) < _MINUTE:
+    seconds = int((now() - at).total_seconds())
+    size = next((unit for unit in _UNITS if abs(seconds) >= unit), None)
+    if size is None:
         return ""
+    # Cut down to whole units, as the script in the page does; Babel alone would round.
+    passed = timedelta(seconds=abs(seconds) // size * size)
     return str(
-        format_timedelta(-passed, threshold=1, format="short", add_direction=True, locale=_locale())
+        format_timedelta(
+            passed if seconds < 0 else -passed,
+            threshold=1,
+            format="short",
+            add_direction=True,
+            locale=_locale(),
+        )
     )
 
 

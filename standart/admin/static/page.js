@@ -65,7 +65,7 @@ document.querySelector("[data-theme-form]")?.addEventListener("submit", async (e
 
 // How long ago something was goes on while the page stands.
 const MINUTE = 60_000;
-const STEPS = [["minute", 1], ["hour", 60], ["day", 1440], ["month", 43_200], ["year", 525_600]];
+const STEPS = [["minute", 1], ["hour", 60], ["day", 1440], ["week", 10_080], ["month", 43_200], ["year", 525_600]];
 const words = new Intl.RelativeTimeFormat(document.documentElement.lang, { style: "short" });
 
 export function tellAges(root = document) {
