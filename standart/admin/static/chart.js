@@ -97,7 +97,7 @@ function make(figure, data) {
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_, low, high) => [0, Math.max(high, 4) * 1.08] } },
+    scales: { x: { time: true, range: (_, low, high) => [low - data.step / 2, high + data.step / 2] }, y: { range: (_, low, high) => [0, Math.max(high, 4) * 1.08] } },
     series: [{}, ...lines.toReversed()],
     axes: [
       { stroke: axis, grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((second) => shortOf(second, data)) },
