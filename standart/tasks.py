@@ -43,6 +43,7 @@ from standart.services import (
     seal_service,
     session_service,
     span_replay_service,
+    sums_service,
     transaction_service,
     user_service,
 )
@@ -58,6 +59,7 @@ REPLAY_BATCH = 500
 DELIVERY_SWEEP_SECONDS = 5
 REPLAY_SWEEP_SECONDS = 5
 FOLD_SECONDS = 10
+SUM_SECONDS = 10
 PURGE_SECONDS = 600
 BUDGET_SECONDS = 30
 """A purge or a replay ends after this time; the next beat goes on where it stopped."""
@@ -129,6 +131,13 @@ def fold() -> int:
     )
 
 
+@shared_task(name="standart.sum")
+def sum_up() -> int:
+    """Sum what has become final since the last run; return how many moments were counted."""
+    go_on = _budget()
+    return on_connection(lambda connection: sums_service.keep(connection, go_on=go_on))
+
+
 @shared_task(name="standart.purge")
 def purge() -> int:
     """Forget kept answers, failed logins, logins that count no more, and old events.
@@ -152,6 +161,7 @@ def purge() -> int:
     events = on_connection(
         lambda connection: retention_service.purge(connection, days=days, go_on=go_on)
     )
+    on_connection(sums_service.forget)
     on_connection(lambda connection: heartbeat_service.beat(connection, "purge"))
     if events:
         log.info("purged %d events older than %d days", events, days)
@@ -212,6 +222,7 @@ def schedule(expiry_sweep_seconds: int, seal_seconds: int) -> dict[str, dict[str
         "standart.replay": REPLAY_SWEEP_SECONDS,
         "standart.fold": FOLD_SECONDS,
         "standart.seal": seal_seconds,
+        "standart.sum": SUM_SECONDS,
         "standart.purge": PURGE_SECONDS,
     }
     # No message has an expiry: it would be judged by the worker's clock, and two hosts whose

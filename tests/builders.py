@@ -185,6 +185,9 @@ TABLES = (
     "audit_log",
     "panel_sessions",
     "login_failures",
+    "hourly_sums",
+    "merchant_hourly_sums",
+    "merchant_sums",
 )
 
 
@@ -201,6 +204,7 @@ def empty(superuser: Engine) -> None:
         for table in (*TABLES, "heartbeats"):
             connection.execute(text(f"DELETE FROM {table}"))
         connection.execute(text("UPDATE book_clock SET dated_from = '1970-01-01T00:00:00Z'"))
+        connection.execute(text("UPDATE sums_mark SET upto = '2000-01-01T00:00:00Z'"))
         connection.execute(
             text(
                 "UPDATE event_clock SET base = 0, purged_before = NULL, purge_user = NULL,"

@@ -38,6 +38,14 @@ _SECONDARY = text(
 _OPERATOR = text("SELECT id FROM users WHERE role = 'admin' ORDER BY created_at LIMIT 1")
 _FILLED = text("SELECT EXISTS (SELECT FROM users WHERE name = :name)")
 
+# What is filled in lies before the mark, perhaps; the sweep begins at the first row then.
+_SUM_ANEW = (
+    "DELETE FROM hourly_sums",
+    "DELETE FROM merchant_hourly_sums",
+    "DELETE FROM merchant_sums",
+    "UPDATE sums_mark SET upto = '2000-01-01T00:00:00Z'",
+)
+
 
 class AlreadyFilled(Exception):
     """The database was filled before; a second filling would need other names."""
@@ -75,6 +83,8 @@ def fill(
             for name, statement in {**movements.STEPS, **outbox.STEPS}.items():
                 movements.run_step(connection, statement, options)
                 tell(name)
+        for statement in _SUM_ANEW:
+            connection.execute(text(statement))
         connection.execute(text("VACUUM (ANALYZE)"))
         tell("vacuum")
 

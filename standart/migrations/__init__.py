@@ -19,7 +19,14 @@ MINIMUM_SERVER = 15
 # An arbitrary number that no other user of the database is likely to lock.
 ADVISORY_LOCK = 7_310_579_641
 
-_READ = ("alembic_version", "account_balances", "event_clock", "book_clock", "particulars")
+_READ = (
+    "alembic_version",
+    "account_balances",
+    "event_clock",
+    "book_clock",
+    "particulars",
+    "sums_mark",
+)
 _READ_AND_ADD = (
     "users",
     "api_keys",
@@ -51,6 +58,9 @@ _READ_AND_ADD = (
     "panel_sessions",
     "login_failures",
     "heartbeats",
+    "hourly_sums",
+    "merchant_hourly_sums",
+    "merchant_sums",
 )
 _CHANGE = (
     "users",
@@ -70,6 +80,10 @@ _CHANGE = (
     "idempotency_keys",
     "panel_sessions",
     "heartbeats",
+    "hourly_sums",
+    "merchant_hourly_sums",
+    "merchant_sums",
+    "sums_mark",
 )
 _DELETE = (
     "users",
@@ -83,6 +97,7 @@ _DELETE = (
     "idempotency_keys",
     "panel_sessions",
     "login_failures",
+    "merchant_hourly_sums",
 )
 # What the owner of the tables does on behalf of the service.
 _CALL = ("standart_purge_events", "standart_reseal_destinations")

@@ -21,6 +21,7 @@ from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry,
 from standart.models.movements import Adjustment, Approval, Payout
 from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal, SigningKey
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
+from standart.models.sums import HourlySum, MerchantHourlySum, MerchantSum, SumsMark
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
 from standart.models.users import (
     ApiKey,
@@ -67,6 +68,7 @@ __all__ = [
     "EventClock",
     "FeeSchedule",
     "Heartbeat",
+    "HourlySum",
     "IdempotencyKey",
     "Journal",
     "JournalKind",
@@ -74,6 +76,8 @@ __all__ = [
     "LimitKind",
     "LimitSum",
     "LoginFailure",
+    "MerchantHourlySum",
+    "MerchantSum",
     "Note",
     "PanelSession",
     "Particulars",
@@ -85,6 +89,7 @@ __all__ = [
     "Scope",
     "Seal",
     "SigningKey",
+    "SumsMark",
     "Transaction",
     "User",
     "WebhookEndpoint",

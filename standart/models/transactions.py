@@ -116,8 +116,22 @@ class Transaction(Base):
             postgresql_using="gin",
             postgresql_where=text("metadata <> '{}'::jsonb"),
         ),
-        Index("ix_transactions_created_at", "created_at", postgresql_using="brin"),
-        Index("ix_transactions_finished_at", "finished_at", postgresql_using="brin"),
+        # The list of all merchants, and what was created or has ended since the sums' mark.
+        Index("ix_transactions_newest", text("created_at DESC"), text("id DESC")),
+        Index(
+            "ix_transactions_ended",
+            "finished_at",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
+        # Few end so, and only they pay: without it a rare one is sought among all.
+        Index(
+            "ix_transactions_unpaid",
+            "user_id",
+            "status",
+            text("created_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("status = 'canceled' OR status = 'expired'"),
+        ),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))

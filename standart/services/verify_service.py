@@ -84,6 +84,32 @@ def _share(refunded: str) -> str:
     return f"div(2 * t.commission::numeric * ({refunded}) + t.amount, 2 * t.amount)"
 
 
+# What the sums must hold up to their mark: (user_id, currency, series, at, amount, commission).
+_MOMENTS = """
+    SELECT t.user_id, t.currency, k.series, k.at, t.amount, t.commission
+    FROM sums_mark m CROSS JOIN transactions t CROSS JOIN LATERAL (VALUES
+        ('created', t.created_at),
+        (CASE t.status WHEN 'pending' THEN 'expired' ELSE t.status END,
+            coalesce(t.finished_at, t.expires_at))
+    ) AS k (series, at)
+    WHERE k.at <= m.upto"""
+
+
+def _sums(table: str, key: str, subject: str, among: str = "true") -> str:
+    """SQL: what differs between kept sums and the rows that they are of."""
+    return f"""
+        SELECT {subject}, 'kept ' || coalesce(k.count, 0) || ' of ' || coalesce(k.amount, 0)
+            || ', counted ' || coalesce(c.count, 0) || ' of ' || coalesce(c.amount, 0)
+        FROM (SELECT * FROM {table} WHERE {among}) AS k
+        FULL JOIN (
+            SELECT {key}, count(*) AS count, sum(amount) AS amount, sum(commission) AS commission
+            FROM (SELECT *, date_trunc('hour', at, 'UTC') AS hour FROM ({_MOMENTS}) AS m) AS each
+            WHERE {among} GROUP BY {key}
+        ) AS c USING ({key})
+        WHERE (k.count, k.amount, k.commission) IS DISTINCT FROM (c.count, c.amount, c.commission)
+    """
+
+
 # Each query returns the subject and what is wrong with it; an empty result is the proof.
 _INVARIANTS = {
     "journal_sums_to_zero": """
@@ -253,6 +279,19 @@ _INVARIANTS = {
         SELECT u.id::text, 'no default endpoint' FROM users u
         WHERE NOT EXISTS (SELECT FROM webhook_endpoints w
             WHERE (w.user_id, w.id) = (u.id, u.id))""",
+    "hourly_sum_is_of_rows": _sums(
+        "hourly_sums", "currency, series, hour", "currency || '/' || series || '/' || hour"
+    ),
+    "merchant_sum_is_of_rows": _sums(
+        "merchant_sums", "user_id, currency, series", "user_id || '/' || currency || '/' || series"
+    ),
+    # Older hours of single merchants are forgotten.
+    "merchant_hourly_sum_is_of_rows": _sums(
+        "merchant_hourly_sums",
+        "user_id, currency, series, hour",
+        "user_id || '/' || currency || '/' || series || '/' || hour",
+        "hour > clock_timestamp() - interval '34 days'",
+    ),
     "ending_was_in_time": """
         SELECT user_id || '/' || id, status || ' at ' || finished_at
         FROM transactions

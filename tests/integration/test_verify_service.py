@@ -55,6 +55,13 @@ BROKEN = {
     "object_has_its_events": "DELETE FROM events WHERE transaction_id = :canceled",
     "event_has_its_sequence": "UPDATE events SET sequence = 3 WHERE refund_id = :refund",
     "endpoint_has_its_lane": "DELETE FROM webhook_lanes WHERE user_id = :shop",
+    "hourly_sum_is_of_rows": "INSERT INTO hourly_sums VALUES ('RUB', 'created', now(), 1, 1, 1)",
+    "merchant_sum_is_of_rows": (
+        "INSERT INTO merchant_sums VALUES (:shop, 'RUB', 'expired', 1, 1, 1)"
+    ),
+    "merchant_hourly_sum_is_of_rows": (
+        "INSERT INTO merchant_hourly_sums VALUES (:shop, 'RUB', 'expired', now(), 1, 1, 1)"
+    ),
     "ending_was_in_time": (
         "ALTER TABLE transactions DROP CONSTRAINT ck_transactions_finished_in_time;"
         "UPDATE transactions SET finished_at = expires_at WHERE id = :confirmed"
@@ -72,6 +79,9 @@ ALONE = {
     "object_has_its_events",
     "event_has_its_sequence",
     "endpoint_has_its_lane",
+    "hourly_sum_is_of_rows",
+    "merchant_sum_is_of_rows",
+    "merchant_hourly_sum_is_of_rows",
     "ending_was_in_time",
     "act_has_audit_row",
     "commission_follows_the_rule",

@@ -95,7 +95,14 @@ DELETED = {
     "panel_sessions",
     "login_failures",
 }
-READ = {"account_balances", "alembic_version", "event_clock", "book_clock", "particulars"}
+READ = {
+    "account_balances",
+    "alembic_version",
+    "event_clock",
+    "book_clock",
+    "particulars",
+    "sums_mark",
+}
 
 SCHEMA = text(
     """
