@@ -1,26 +1,59 @@
-"""Дашборд: cards with figures, how the background work does, the latest transactions."""
+"""Дашборд: figures, a chart, how the background work does, the latest transactions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 from typing import Any, Final
 
+import msgspec
 from flask import Response, make_response, request
 from sqlalchemy import Connection
 
-from standart.admin import health, language, queries
-from standart.admin.base import EVERYBODY, Page, PanelView, actor, page
+from standart import money
+from standart.admin import health, language, messages, queries
+from standart.admin.base import EVERYBODY, Page, actor, page, query_text
 from standart.admin.pages import fingerprint
+from standart.admin.queries import Sum, as_sum
+from standart.admin.search import Search
 from standart.admin.transactions import newest
 from standart.clock import now
 from standart.extensions import in_transaction, on_connection
-from standart.services import ledger_service
+from standart.services import dashboard_service, ledger_service
 from standart.services.access import Actor
+from standart.services.dashboard_service import Soon, Totals, Users, Webhooks
 
 LATEST: Final = 10
 REFRESH_SECONDS: Final = (0, 10, 15, 30, 60)
 
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+PERIODS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30}
+"""The periods of the chart: how many steps each has, of an hour or (the longest) a day."""
 
-class Dashboard(PanelView):
+
+@dataclass(frozen=True)
+class Figures:
+    """What the cards show; ``users`` is for staff only.
+
+    ``commission`` is today's, before what refunds gave back of it. ``pending`` are sums.
+    """
+
+    by_status: dict[str, int]
+    created: int
+    today: list[Sum]
+    yesterday: list[Sum]
+    commission: list[Sum]
+    pending: list[Sum]
+    soon: Soon
+    webhooks: Webhooks
+    users: int | None
+    active_users: int | None
+
+
+class Dashboard(Search):
     """The first tab."""
 
     @page("/", roles=EVERYBODY)
@@ -35,26 +68,143 @@ class Dashboard(PanelView):
     @page("/live", roles=EVERYBODY)
     def live(self) -> Page:
         """Return the changing part alone, for the script; 304 when nothing has changed."""
-        shown = self.render("live.html", **_contents())
-        response: Response = make_response(shown)
-        response.set_etag(fingerprint(shown))
-        return response.make_conditional(request)
+        return _unless_known(make_response(self.render("live.html", **_contents())))
+
+    @page("/chart", roles=EVERYBODY)
+    def chart(self) -> Page:
+        """Return the chart's numbers as JSON; 304 when nothing has changed."""
+        viewer, currency, period = actor(), _currency(), _period()
+        edges = edges_of(period, now(), language.viewer_zone()[1])
+        made = on_connection(
+            lambda connection: dashboard_service.chart(
+                connection, _owner(viewer), edges, currency or None
+            )
+        )
+        body = {
+            "period": period,
+            "currency": currency or None,
+            "step": int((DAY if period == "30d" else HOUR).total_seconds()),
+            "times": [int(edge.timestamp()) for edge in edges],
+            "series": [
+                {
+                    "status": status,
+                    "label": messages.label(messages.STATUSES, status),
+                    "counts": made.counts[status],
+                    "sums": [
+                        money.format_minor(amount, currency) for amount in made.amounts[status]
+                    ]
+                    if currency
+                    else None,
+                }
+                for status in dashboard_service.ENDINGS
+            ],
+        }
+        return _unless_known(Response(msgspec.json.encode(body), mimetype="application/json"))
+
+
+def _unless_known(response: Response) -> Page:
+    response.set_etag(fingerprint(response.get_data(as_text=True)))
+    response.headers["Cache-Control"] = "private, no-cache"
+    return response.make_conditional(request)
+
+
+def edges_of(period: str, at: datetime, zone: tzinfo) -> list[datetime]:
+    """Return where the steps of a period that ends ``at`` begin, in UTC.
+
+    Days are those of the zone, from their first full hour on.
+    """
+    count = PERIODS[period]
+    if period != "30d":
+        last = at.replace(minute=0, second=0, microsecond=0)
+        return [last - n * HOUR for n in reversed(range(count))]
+    days = [language.start_of_day(zone, at - n * DAY) for n in reversed(range(count))]
+    return [_full_hour(day) for day in days]
+
+
+def _full_hour(at: datetime) -> datetime:
+    whole = at.replace(minute=0, second=0, microsecond=0)
+    return whole if whole == at else whole + HOUR
+
+
+def _period() -> str:
+    asked = query_text("period")
+    return asked if asked in PERIODS else "24h"
+
+
+def _currency() -> str:
+    """Return the currency that is asked for, "" for all."""
+    asked = query_text("currency").upper()
+    return asked if asked in money.CURRENCIES else ""
+
+
+def _owner(viewer: Actor) -> Any:
+    return None if viewer.is_admin else viewer.user_id
 
 
 def _contents() -> dict[str, Any]:
     viewer = actor()
-    since = language.start_of_day(language.viewer_zone()[1])
+    zone = language.viewer_zone()[1]
+    today = language.start_of_day(zone)
+    days = (language.start_of_day(zone, today - HOUR), today, today + DAY)
+    chosen = _currency()
 
     def read(connection: Connection) -> dict[str, Any]:
+        owner = _owner(viewer)
+        totals = dashboard_service.totals(connection, owner)
+        spans = list(pairwise(days))
+        yesterday, so_far = dashboard_service.confirmed_in(connection, owner, spans)
+        users = dashboard_service.users(connection) if viewer.is_admin else None
         return {
-            "figures": queries.figures(connection, viewer, since),
+            "figures": _figures(
+                totals,
+                {"yesterday": yesterday, "today": so_far},
+                dashboard_service.soon(connection, owner),
+                dashboard_service.webhooks(connection, owner),
+                users,
+                chosen,
+            ),
+            "currencies": totals.currencies,
             "health": health.parts(connection) if viewer.is_admin else None,
             "balances": None if viewer.is_admin else _balances(connection, viewer),
         }
 
     contents = on_connection(read)
     contents["latest"] = in_transaction(lambda session: newest(session, viewer, LATEST))
+    contents |= {"currency": chosen, "period": _period(), "periods": list(PERIODS)}
     return contents
+
+
+def _figures(
+    totals: Totals,
+    days: Mapping[str, list[dashboard_service.Sum]],
+    soon: Soon,
+    webhooks: Webhooks,
+    users: Users | None,
+    chosen: str,
+) -> Figures:
+    currency = chosen or None
+    kept = {
+        day: [each for each in sums if not chosen or each.currency == chosen]
+        for day, sums in days.items()
+    }
+    endings = {each: totals.count(each, currency) for each in dashboard_service.ENDINGS}
+    pending = [
+        as_sum(totals.pending_amount(each), each, totals.pending(each))
+        for each in totals.currencies
+        if totals.pending(each) and (not chosen or each == chosen)
+    ]
+    return Figures(
+        by_status={"pending": totals.pending(currency), **endings},
+        created=totals.count(dashboard_service.CREATED, currency),
+        today=[as_sum(each.amount, each.currency, each.count) for each in kept["today"]],
+        yesterday=[as_sum(each.amount, each.currency, each.count) for each in kept["yesterday"]],
+        commission=[as_sum(each.commission, each.currency, each.count) for each in kept["today"]],
+        pending=pending,
+        soon=soon,
+        webhooks=webhooks,
+        users=users.known if users else None,
+        active_users=users.active if users else None,
+    )
 
 
 def _balances(connection: Connection, viewer: Actor) -> list[queries.Holding]:

@@ -17,23 +17,27 @@ _LARGEST_KEY: Final = 2**63 - 1
 
 Item = TypeVar("Item")
 
+_FIRST_PAGE: Final[dict[str, str | None]] = {"after": None, "before": None, "jump": None}
+
 
 @dataclass(frozen=True)
 class Chip:
-    """A filter in force: what it says, and the list without it."""
+    """A filter in force: what it says, the list without it, and whether it makes no sense."""
 
     text: str
     without: str
+    wrong: bool = False
 
 
 @dataclass(frozen=True)
 class Listing(Generic[Item]):
-    """One page of a list, the filters in force and the way to older rows."""
+    """One page of a list, the filters in force and the ways to older and newer rows."""
 
     items: Sequence[Item]
     chips: Sequence[Chip]
     older: str | None
     newest: str | None
+    newer: str | None = None
 
 
 def page_size() -> int:
@@ -54,7 +58,7 @@ def link(**changes: str | None) -> str:
 def chips(filters: dict[str, tuple[str, str]]) -> list[Chip]:
     """Return a chip for each filter in force: parameter → (label, shown value)."""
     return [
-        Chip(f"{label}: {shown}", link(**{parameter: None, "after": None}))
+        Chip(f"{label}: {shown}", link(**{parameter: None, **_FIRST_PAGE}))
         for parameter, (label, shown) in filters.items()
         if shown
     ]
@@ -74,6 +78,28 @@ def listing(rows: Sequence[Item], marks: Sequence[str], filters: list[Chip]) -> 
     )
 
 
+def two_way(rows: Sequence[Item], marks: Sequence[str], filters: list[Chip]) -> Listing[Item]:
+    """Cut a page off ``rows``, of which there is one more where the list goes on that way.
+
+    The rows are those behind the place that the URL names as ``after``, or those before the
+    one that it names as ``before``; in either case newest first.
+    """
+    size = page_size()
+    more, upwards = len(rows) > size, bool(request.args.get("before"))
+    shown = slice(-size, None) if upwards else slice(size)
+    rows, marks = rows[shown], marks[shown]
+    placed = upwards or request.args.get("after") or request.args.get("jump")
+    older = link(**{**_FIRST_PAGE, "after": marks[-1]}) if marks else None
+    newer = link(**{**_FIRST_PAGE, "before": marks[0]}) if marks else None
+    return Listing(
+        items=rows,
+        chips=filters,
+        older=older if more or upwards else None,
+        newer=newer if (more if upwards else placed) else None,
+        newest=link(**_FIRST_PAGE) if placed else None,
+    )
+
+
 def mark(created_at: datetime, row_id: UUID) -> str:
     """Return the place behind a row in a list by (created_at, id)."""
     return f"{created_at.isoformat()}_{row_id}"
@@ -81,7 +107,12 @@ def mark(created_at: datetime, row_id: UUID) -> str:
 
 def after_row() -> tuple[datetime, UUID] | None:
     """Return the place that the URL names, ``None`` for the beginning or for nonsense."""
-    moment, _, row_id = request.args.get("after", "").partition("_")
+    return row_at("after")
+
+
+def row_at(parameter: str) -> tuple[datetime, UUID] | None:
+    """Return the place that a parameter of the URL names, ``None`` for none or nonsense."""
+    moment, _, row_id = request.args.get(parameter, "").partition("_")
     try:
         at = datetime.fromisoformat(moment)
         return (at, UUID(row_id)) if at.tzinfo else None

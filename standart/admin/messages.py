@@ -291,6 +291,32 @@ _FIELD_MESSAGES: Final = (
 _FOREIGN_HEADER: Final = "must not set "
 
 
+KINDS: Final = {
+    "transaction": lazy_gettext("Transactions"),
+    "user": lazy_gettext("Users"),
+    "payout": lazy_gettext("Payouts"),
+    "refund": lazy_gettext("Refunds"),
+    "adjustment": lazy_gettext("Adjustments"),
+    "event": lazy_gettext("Events"),
+    "endpoint": lazy_gettext("Endpoints"),
+    "note": lazy_gettext("Notes"),
+}
+
+OUTCOMES_OF_BULK: Final = {
+    "done": lazy_gettext("Done"),
+    "already": lazy_gettext("Had been done before"),
+    "waits": lazy_gettext("Waits for a second admin"),
+    "refused": lazy_gettext("Not done"),
+    "not_reached": lazy_gettext("Not reached in time"),
+}
+
+PERIODS: Final = {
+    "24h": lazy_gettext("24 hours"),
+    "7d": lazy_gettext("7 days"),
+    "30d": lazy_gettext("30 days"),
+}
+
+
 def label(labels: Mapping[str, object], code: str) -> str:
     """Return the label of a code, the code itself where there is none."""
     return str(labels.get(code, code))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, text
+from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from standart import money
@@ -26,31 +26,7 @@ from standart.models import (
     Transaction,
     User,
 )
-from standart.services.access import Actor
 from standart.services.ledger_service import Balance
-from standart.states import TransactionStatus
-
-# A pending transaction counts as expired from ``expires_at`` on, swept or not.
-_BY_STATUS = text(
-    """
-    SELECT CASE WHEN status = 'pending' AND expires_at <= clock_timestamp()
-        THEN 'expired' ELSE status END AS seen, count(*) AS rows
-    FROM transactions
-    WHERE CAST(:owner_id AS uuid) IS NULL OR user_id = :owner_id
-    GROUP BY 1
-    """
-)
-
-_CONFIRMED_SINCE = text(
-    """
-    SELECT currency, sum(amount) AS total, count(*) AS rows FROM transactions
-    WHERE status = 'confirmed' AND finished_at >= :since
-      AND (CAST(:owner_id AS uuid) IS NULL OR user_id = :owner_id)
-    GROUP BY currency ORDER BY currency
-    """
-)
-
-_USERS = text("SELECT count(*) AS known, count(*) FILTER (WHERE active) AS active FROM users")
 
 
 @dataclass(frozen=True)
@@ -82,30 +58,6 @@ def as_holding(held: Balance) -> Holding:
         as_sum(held.available, held.currency),
         as_sum(held.pending_payout, held.currency),
         held.pending_payout > 0,
-    )
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What the cards of the dashboard show; ``users`` is for admins only."""
-
-    by_status: dict[str, int]
-    today: list[Sum]
-    users: int | None
-    active_users: int | None
-
-
-def figures(connection: Connection, viewer: Actor, since: datetime) -> Figures:
-    """Count users and transactions, and sum what was confirmed from ``since`` on."""
-    owner = {"owner_id": None if viewer.is_admin else viewer.user_id}
-    counted = {row.seen: row.rows for row in connection.execute(_BY_STATUS, owner)}
-    today = connection.execute(_CONFIRMED_SINCE, {**owner, "since": since})
-    users = connection.execute(_USERS).one() if viewer.is_admin else None
-    return Figures(
-        by_status={status.value: counted.get(status.value, 0) for status in TransactionStatus},
-        today=[as_sum(int(row.total), row.currency, row.rows) for row in today],
-        users=users.known if users else None,
-        active_users=users.active if users else None,
     )
 
 

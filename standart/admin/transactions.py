@@ -8,16 +8,16 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from flask import flash, redirect, request, url_for
+from flask import Response, flash, redirect, url_for
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from standart import money
-from standart.admin import listing, messages, queries
+from standart.admin import listing, messages, queries, timeline, transaction_filters
 from standart.admin.base import (
     ADMINS,
     EVERYBODY,
     Page,
-    PanelView,
     actor,
     attempt,
     origin,
@@ -26,6 +26,10 @@ from standart.admin.base import (
 )
 from standart.admin.forms import ActForm, CancelForm, NoteForm
 from standart.admin.language import gettext
+from standart.admin.slow import hurry, is_too_slow
+from standart.admin.transaction_bulk import TransactionBulk
+from standart.admin.transaction_export import TransactionExport
+from standart.admin.transaction_filters import Asked
 from standart.clock import new_id
 from standart.errors import NotFound
 from standart.extensions import in_transaction, nudge, on_connection, settings
@@ -33,11 +37,11 @@ from standart.models import ApprovalOf
 from standart.services import (
     approval_service,
     audit_service,
+    bulk_service,
     event_list,
     note_service,
     transaction_list,
     transaction_service,
-    user_service,
 )
 from standart.services.access import Actor
 from standart.services.note_service import NewNote
@@ -47,6 +51,10 @@ Wire = dict[str, Any]
 
 _OFFERED_NAMES: Final = 100
 _SHOWN_NOTES: Final = 100
+_COUNTED: Final = 1000
+_LIST_MILLISECONDS: Final = 3000
+_COUNT_MILLISECONDS: Final = 500
+_CURRENCIES: Final = tuple(money.CURRENCIES)
 _ENDED_UNPAID: Final = (TransactionStatus.CANCELED.value, TransactionStatus.EXPIRED.value)
 
 
@@ -75,7 +83,7 @@ def fetch(transaction_id: UUID) -> Wire:
     return found
 
 
-class Transactions(PanelView):
+class Transactions(TransactionExport, TransactionBulk):
     """The tab of transactions; only admins change a status here."""
 
     @page("/", roles=EVERYBODY)
@@ -84,8 +92,13 @@ class Transactions(PanelView):
         wanted = query_text("id")
         if wanted and (found := self._jump(wanted)):
             return redirect(found, 303)
-        shown = in_transaction(lambda session: self._list(session, wanted))
-        return self.render("transactions.html", **shown)
+        try:
+            shown = in_transaction(_list)
+        except DBAPIError as error:
+            if not is_too_slow(error):
+                raise
+            shown = in_transaction(_unread)
+        return self.render("transactions.html", **shown, **_counted(shown["asked"]))
 
     def _jump(self, wanted: str) -> str | None:
         transaction_id = listing.as_id(wanted)
@@ -97,43 +110,6 @@ class Transactions(PanelView):
             return None
         return url_for(".detail", transaction_id=transaction_id)
 
-    def _list(self, session: Session, wanted: str) -> dict[str, Any]:
-        viewer = actor()
-        status = request.args.get("status", "")
-        known = status if status in messages.STATUSES else ""
-        reference = query_text("reference")
-        name = query_text("user") if viewer.is_admin else ""
-        user = user_service.find_user(session, name) if name else None
-        filters = listing.chips(
-            {
-                "user": (gettext("User"), name),
-                "status": (gettext("Status"), messages.label(messages.STATUSES, known)),
-                "reference": (gettext("Reference"), reference),
-                "id": (gettext("Id"), wanted),
-            }
-        )
-        rows = []
-        # An unknown name or id is in force too: it matches nothing.
-        if not wanted and (user or not name):
-            rows = transaction_list.list_transactions(
-                session.connection(),
-                viewer,
-                user_id=user.id if user else None,
-                status=TransactionStatus(known) if known else None,
-                reference=reference or None,
-                after=listing.after_row(),
-                limit=listing.page_size() + 1,
-            )
-        return {
-            "listing": listing.listing(
-                _with_names(session, [row[0] for row in rows]),
-                [listing.mark(row[1], row[2]) for row in rows],
-                filters,
-            ),
-            "asked": {"user": name, "status": known, "reference": reference, "id": wanted},
-            "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.is_admin else [],
-        }
-
     @page("/<uuid:transaction_id>", roles=EVERYBODY)
     def detail(self, transaction_id: UUID) -> Page:
         """Show one transaction with all that belongs to it."""
@@ -141,6 +117,15 @@ class Transactions(PanelView):
 
     def _show(self, transaction_id: UUID, form: NoteForm) -> str:
         return self.render("transaction.html", form=form, **_details(transaction_id))
+
+    @page("/<uuid:transaction_id>/json", roles=EVERYBODY)
+    def as_json(self, transaction_id: UUID) -> Page:
+        """Return the transaction on the wire, with all that happened to it, as JSON."""
+        shown = _details(transaction_id)
+        body = {"transaction": shown["found"], "timeline": shown["timeline"]}
+        return Response(
+            msgspec.json.format(msgspec.json.encode(body), indent=2), mimetype="application/json"
+        )
 
     @page("/<uuid:transaction_id>/notes", roles=ADMINS, methods=["POST"])
     def write_note(self, transaction_id: UUID) -> Page:
@@ -223,6 +208,71 @@ class Transactions(PanelView):
         return attempt(work, url_for(".detail", transaction_id=transaction_id))
 
 
+def _list(session: Session) -> dict[str, Any]:
+    """Read the page that the URL asks for."""
+    viewer = actor()
+    asked = transaction_filters.read(session, viewer)
+    rows = []
+    if asked.wanted is not None:
+        hurry(session, _LIST_MILLISECONDS)
+        rows = transaction_list.page(
+            session.connection(),
+            viewer,
+            asked.wanted,
+            after=transaction_filters.after(),
+            before=listing.row_at("before"),
+            limit=listing.page_size() + 1,
+        )
+    found = _with_names(session, [row[0] for row in rows])
+    marks = [listing.mark(row[1], row[2]) for row in rows]
+    return {
+        "listing": listing.two_way(found, marks, asked.chips),
+        "asked": asked,
+        "too_slow": False,
+        "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.is_admin else [],
+        "currencies": _CURRENCIES,
+        "parameters": transaction_filters.parameters(),
+        "sizes": listing.PAGE_SIZES,
+        "size": listing.page_size(),
+        "most": bulk_service.MOST,
+    }
+
+
+def _unread(session: Session) -> dict[str, Any]:
+    """Return the page with its filters, of which it took too long to read the rows."""
+    asked = transaction_filters.read(session, actor())
+    return {
+        "listing": listing.two_way([], [], asked.chips),
+        "asked": asked,
+        "too_slow": True,
+        "user_names": [],
+        "currencies": _CURRENCIES,
+        "parameters": transaction_filters.parameters(),
+        "sizes": listing.PAGE_SIZES,
+        "size": listing.page_size(),
+        "most": bulk_service.MOST,
+    }
+
+
+def _counted(asked: Asked) -> dict[str, Any]:
+    """Return how many match: exactly up to a thousand, unknown where it takes too long."""
+    wanted = asked.wanted
+    if wanted is None:
+        return {"count": 0, "more": False}
+
+    def count(session: Session) -> int:
+        hurry(session, _COUNT_MILLISECONDS)
+        return transaction_list.count(session.connection(), actor(), wanted, most=_COUNTED + 1)
+
+    try:
+        found = in_transaction(count)
+    except DBAPIError as error:
+        if not is_too_slow(error):
+            raise
+        return {"count": None, "more": False}
+    return {"count": min(found, _COUNTED), "more": found > _COUNTED}
+
+
 def _details(transaction_id: UUID) -> dict[str, Any]:
     found = fetch(transaction_id)
     viewer = actor()
@@ -246,7 +296,7 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
             shown["approvals"] = _approvals(session, found)
             shown["audit"] = audit_service.history(session, "transaction", transaction_id)
         session.expunge_all()  # read once; a commit would have each row read again
-        return shown
+        return {**shown, "timeline": timeline.of(shown)}
 
     return in_transaction(read)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from standart.services.endpoint_service import PATIENCE
 
@@ -52,7 +52,7 @@ def _live(low: str) -> str:
 _TOTALS = _each(
     f"""
     WITH {_CLOCK}
-    SELECT currency, series, sum(count)::bigint AS count, sum(amount) AS amount,
+    SELECT currency, series, sum(count)::bigint AS rows, sum(amount) AS amount,
         sum(commission) AS commission
     FROM (
         SELECT currency, series, count, amount, commission FROM merchant_sums WHERE {{own}}
@@ -74,7 +74,7 @@ def _ended(low: str, high: str) -> str:
 # what is behind the mark, from the rows.
 _DAYS = _each(
     f"""
-    SELECT d.day, x.currency, sum(x.count)::bigint AS count, sum(x.amount) AS amount,
+    SELECT d.day, x.currency, sum(x.count)::bigint AS rows, sum(x.amount) AS amount,
         sum(x.commission) AS commission
     FROM (
         SELECT n AS day, since, until, least(until,
@@ -101,7 +101,7 @@ _CHART = _each(
     f"""
     WITH {_CLOCK}
     SELECT width_bucket(at, CAST(:edges AS timestamptz[])) AS bucket, series,
-        sum(count)::bigint AS count, sum(amount) AS amount
+        sum(count)::bigint AS rows, sum(amount) AS amount
     FROM (
         SELECT currency, series, hour AS at, count, amount FROM {{hourly}}
         WHERE hour >= :since AND {{own}}
@@ -259,7 +259,7 @@ def chart(
     made = Chart(edges, *({each: [0] * len(edges) for each in (CREATED, *ENDINGS)} for _ in "ca"))
     for row in connection.execute(_CHART[owner_id is not None], {**_owner(owner_id), **bound}):
         if row.bucket > 0:
-            made.counts[row.series][row.bucket - 1] += row.count
+            made.counts[row.series][row.bucket - 1] += row.rows
             made.amounts[row.series][row.bucket - 1] += int(row.amount)
     return made if currency is not None else Chart(edges, made.counts, {})
 
@@ -286,5 +286,5 @@ def _owner(owner_id: UUID | None) -> dict[str, UUID]:
     return {} if owner_id is None else {"owner_id": owner_id}
 
 
-def _sum(row: object) -> Sum:
-    return Sum(row.currency, row.count, int(row.amount), int(row.commission))  # type: ignore[attr-defined]
+def _sum(row: Row[Any]) -> Sum:
+    return Sum(row.currency, row.rows, int(row.amount), int(row.commission))

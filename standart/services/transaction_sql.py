@@ -15,7 +15,14 @@ from standart.db import HotStatement
 from standart.models import MAX_AMOUNT
 from standart.services import fee_sql
 from standart.services.outbox import DELIVER, subscribed
-from standart.services.wire import CLOCK, VISIBLE, event_json, transaction_json, unit
+from standart.services.wire import (
+    CLOCK,
+    VISIBLE,
+    event_json,
+    rfc3339,
+    transaction_json,
+    unit,
+)
 
 KEPT_FOR = "interval '24 hours'"
 
@@ -303,18 +310,46 @@ READ_ONE_BY_KEY = HotStatement(
 )
 
 
-def read_many(conditions: list[str]) -> TextClause:
-    """Build the statement that lists transactions, newest first by (created_at, id)."""
-    where = " AND ".join(conditions) or "true"
+_PLAIN = f"""v.created_at, v.id AS place, v.id::text, {rfc3339("v.created_at")}, v.status,
+    {rfc3339("v.finished_at")}, {rfc3339("v.expires_at")}, v.user_id::text, u.name,
+    (v.amount * v.unit)::text, v.currency, (v.commission * v.unit)::text,
+    ((v.amount - v.commission) * v.unit)::text, (v.refunded * v.unit)::text,
+    v.reference, v.description, v.reason"""
+
+
+def read_many(
+    branches: list[list[str]], *, upwards: bool = False, plain: bool = False
+) -> TextClause:
+    """Build the statement that lists transactions, newest first by (created_at, id).
+
+    Each branch has the conditions of one way to belong to the list, which no other way may
+    meet: each follows an index of its own to its end of the page. ``upwards`` takes the page
+    that ends where it is bounded, instead of the one that begins there. ``plain`` rows are
+    the place and the texts of an export, others the place and the wire form.
+    """
+    order = "t.created_at, t.id" if upwards else "t.created_at DESC, t.id DESC"
+    taken = " UNION ALL ".join(
+        f"""(SELECT {VISIBLE} FROM transactions t CROSS JOIN {CLOCK} AS clock
+        WHERE {" AND ".join(conditions) or "true"} ORDER BY {order} LIMIT :limit)"""
+        for conditions in branches
+    )
+    merged = f"(SELECT * FROM ({taken}) AS t ORDER BY {order} LIMIT :limit)"
+    columns = _PLAIN if plain else f"{transaction_json('v')}::text AS body, v.created_at, v.id"
     return text(
         f"""
-    SELECT {transaction_json("v")}::text AS body, v.created_at, v.id
-    FROM (
-        SELECT {VISIBLE}
-        FROM transactions t CROSS JOIN {CLOCK} AS clock
-        WHERE {where}
-        ORDER BY t.created_at DESC, t.id DESC LIMIT :limit
-    ) AS v
+    SELECT {columns}
+    FROM {taken if len(branches) == 1 else merged} AS v
+    {"JOIN users u ON u.id = v.user_id" if plain else ""}
     ORDER BY v.created_at DESC, v.id DESC
     """
     )
+
+
+def count_many(branches: list[list[str]]) -> TextClause:
+    """Build the statement that counts what ``read_many`` would list, up to ``:most``."""
+    taken = " UNION ALL ".join(
+        f"""SELECT 1 FROM transactions t CROSS JOIN {CLOCK} AS clock
+        WHERE {" AND ".join(conditions) or "true"}"""
+        for conditions in branches
+    )
+    return text(f"SELECT count(*) FROM (SELECT 1 FROM ({taken}) AS t LIMIT :most) AS t")

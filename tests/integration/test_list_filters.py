@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 
 from standart.encryption import Keyring
 from standart.services import transaction_list
-from standart.services.transaction_list import _first_beyond
+from standart.services.transaction_list import first_beyond
 from tests.builders import TestUser, make_transaction, make_user
 from tests.integration.limits import want_unique_references
 
@@ -85,7 +85,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 @given(prefix=TEXTS, other=TEXTS)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_the_range_of_a_prefix_is_exactly_what_starts_with_it(prefix: str, other: str) -> None:
-    beyond = _first_beyond(prefix)
+    beyond = first_beyond(prefix)
     for candidate in (other, prefix + other, prefix):
         data = candidate.encode()
         within = prefix.encode() <= data and (beyond is None or data < beyond.encode())

@@ -1,0 +1,46 @@
+"""The one search box: what is found alone is opened at once, several are listed by kind."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Final
+
+from flask import redirect, url_for
+
+from standart.admin.base import EVERYBODY, Page, PanelView, actor, page, query_text
+from standart.extensions import on_connection
+from standart.services import search_service
+from standart.services.search_service import Hit
+
+_LONGEST: Final = 128
+
+
+class Search(PanelView):
+    """Part of the dashboard's view: it has no tab of its own."""
+
+    @page("/search", roles=EVERYBODY)
+    def search(self) -> Page:
+        """Find anything by its id, a transaction by its reference, a user by its name."""
+        wanted = query_text("q", _LONGEST)
+        found = on_connection(lambda connection: search_service.find(connection, actor(), wanted))
+        if len(found) == 1:
+            return redirect(address_of(found[0]), 303)
+        groups = {
+            kind: [(hit, address_of(hit)) for hit in hits]
+            for kind, hits in groupby(found, lambda hit: hit.kind)
+        }
+        return self.render("search.html", wanted=wanted, groups=groups)
+
+
+def address_of(hit: Hit) -> str:
+    """Return where a hit is shown: on its own page, else on that of what it belongs to."""
+    match hit.kind:
+        case "transaction":
+            return url_for("transactions.detail", transaction_id=hit.id)
+        case "refund" | "note":
+            return url_for("transactions.detail", transaction_id=hit.about)
+        case "event":
+            return url_for("webhooks.detail", event_id=hit.id)
+        case "endpoint":
+            return url_for("webhooks.one_endpoint", endpoint_id=hit.id)
+    return url_for("users.detail", user_id=hit.user_id)

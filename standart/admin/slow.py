@@ -1,0 +1,25 @@
+"""Lists whose filter is too broad for one look: told as such, instead of kept waiting."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from standart.db import sqlstate
+
+_CANCELED: Final = "57014"
+
+
+def hurry(session: Session, milliseconds: int) -> None:
+    """Let no further statement of this unit of work take longer."""
+    session.execute(
+        text("SELECT set_config('statement_timeout', :most, true)"), {"most": f"{milliseconds}ms"}
+    )
+
+
+def is_too_slow(error: DBAPIError) -> bool:
+    """Whether the database gave up because it took too long."""
+    return sqlstate(error) == _CANCELED

@@ -1,0 +1,108 @@
+"""The export of a filtered list: asked for with its size, then streamed as it is read."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from flask import Response
+from sqlalchemy.exc import DBAPIError
+
+from standart.admin import transaction_filters, workbook
+from standart.admin.base import EVERYBODY, Page, PanelView, actor, page
+from standart.admin.slow import is_too_slow
+from standart.clock import now
+from standart.errors import InvalidInput
+from standart.extensions import engine, in_transaction, on_connection
+from standart.services import export_service
+from standart.services.transaction_list import Wanted
+
+FORMS: Final = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+_CHUNK: Final = 32 * 1024
+
+# A spreadsheet takes a text that begins so for a formula.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# Where somebody else chose the words: names, references and what people wrote.
+_FREE: Final = frozenset(
+    export_service.COLUMNS.index(name)
+    for name in ("user_name", "reference", "description", "reason")
+)
+
+
+class TransactionExport(PanelView):
+    """Part of the tab of transactions."""
+
+    @page("/export", roles=EVERYBODY)
+    def ask_export(self) -> Page:
+        """Say how many rows it would be, and in which forms they come."""
+        asked = in_transaction(lambda session: transaction_filters.read(session, actor()))
+        return self.render(
+            "export_ask.html",
+            asked=asked,
+            rows=_count(asked.wanted),
+            most=export_service.MOST_ROWS,
+            forms=list(FORMS),
+            parameters=transaction_filters.parameters(),
+        )
+
+    @page("/export/<any(csv, xlsx):form>", roles=EVERYBODY, methods=["POST"])
+    def export(self, form: str) -> Page:
+        """Note in the audit log who asked, then send the rows while they are read."""
+        viewer = actor()
+        asked = in_transaction(lambda session: transaction_filters.read(session, viewer))
+        wanted = asked.wanted
+        if wanted is None:
+            raise InvalidInput.of("filters", "do not make sense, so nothing is exported")
+        on_connection(lambda connection: export_service.note(connection, viewer, wanted, form))
+        rows = export_service.rows(engine(), viewer, wanted)
+        body = as_csv(rows) if form == "csv" else workbook.stream(export_service.COLUMNS, rows)
+        name = f"transactions-{now():%Y%m%d-%H%M%S}.{form}"
+        answer = Response(body, content_type=FORMS[form])
+        answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+
+def _count(wanted: Wanted | None) -> int | None:
+    """Return how many rows there are, ``None`` where it takes too long to count them."""
+    if wanted is None:
+        return 0
+    try:
+        return on_connection(lambda connection: export_service.count(connection, actor(), wanted))
+    except DBAPIError as error:
+        if is_too_slow(error):
+            return None
+        raise
+
+
+def as_csv(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
+    """Yield a CSV file with a byte order mark, by which spreadsheets know it for UTF-8."""
+    text = io.StringIO("\ufeff")
+    text.seek(0, io.SEEK_END)
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(export_service.COLUMNS)
+    # The heads go out at once, so that the download begins while rows are sought.
+    yield _taken(text)
+    for row in rows:
+        writer.writerow([safe(cell) if n in _FREE else cell for n, cell in enumerate(row)])
+        if text.tell() > _CHUNK:
+            yield _taken(text)
+    yield _taken(text)
+
+
+def safe(cell: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def _taken(text: io.StringIO) -> bytes:
+    made = text.getvalue().encode()
+    text.seek(0)
+    text.truncate()
+    return made

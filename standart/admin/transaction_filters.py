@@ -1,0 +1,172 @@
+"""The filters of the list of transactions, read from the URL alone.
+
+What makes no sense is a filter in force too: it matches nothing, and says so in its chip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from flask import request
+from sqlalchemy.orm import Session
+
+from standart import money
+from standart.admin import language, listing, messages
+from standart.admin.base import query_text
+from standart.admin.language import gettext
+from standart.admin.listing import Chip
+from standart.services import user_service
+from standart.services.access import Actor
+from standart.services.transaction_list import Place, Wanted
+from standart.states import TransactionStatus
+
+FIELDS: Final = (
+    "user",
+    "status",
+    "currency",
+    "amount_from",
+    "amount_to",
+    "created_from",
+    "created_to",
+    "reference",
+    "id",
+)
+"""The parameters of the URL that are filters."""
+
+_LAST_ID: Final = UUID(int=2**128 - 1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the URL asks for.
+
+    ``wanted`` is ``None`` where nothing can match; ``texts`` are the parameters as they came.
+    """
+
+    wanted: Wanted | None
+    chips: list[Chip]
+    texts: dict[str, str]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any filter."""
+        return any(self.texts.values())
+
+
+def read(session: Session, viewer: Actor) -> Asked:
+    """Read the filters; a merchant's name is looked up, and only for those who see all."""
+    texts = {name: query_text(name) for name in FIELDS}
+    if not viewer.is_admin:
+        texts["user"] = ""
+    zone = language.viewer_zone()[1]
+    wanted, wrong = Wanted(), []
+    for name, text in texts.items():
+        if not text:
+            continue
+        try:
+            wanted = replace(wanted, **_read(session, name, text, zone))
+        except (ValueError, ArithmeticError):
+            wrong.append(name)
+    return Asked(None if wrong else wanted, _chips(texts, wrong), texts)
+
+
+def _read(session: Session, name: str, text: str, zone: tzinfo) -> dict[str, Any]:
+    """Return the field of ``Wanted`` that a parameter stands for.
+
+    Raises:
+        ValueError, ArithmeticError: it makes no sense.
+    """
+    match name:
+        case "user":
+            user = user_service.find_user(session, text)
+            if user is None:
+                raise ValueError(text)
+            return {"user_id": user.id}
+        case "status":
+            return {"status": TransactionStatus(text)}
+        case "currency":
+            if text.upper() not in money.CURRENCIES:
+                raise ValueError(text)
+            return {"currency": text.upper()}
+        case "amount_from" | "amount_to":
+            return {name: _amount(text)}
+        case "created_from":
+            return {name: moment(text, zone)}
+        case "created_to":
+            # A day is meant with all its hours.
+            return {name: moment(text, zone, day=1)}
+        case "reference":
+            return {"reference_prefix": text}
+    found = listing.as_id(text)
+    if found is None:
+        raise ValueError(text)
+    return {"id": found}
+
+
+def _amount(text: str) -> Decimal:
+    text = text.replace(",", ".").replace("\u00a0", "").replace(" ", "")
+    if not money.may_be_amount(text):
+        raise ValueError(text)
+    return Decimal(text)
+
+
+def moment(text: str, zone: tzinfo, day: int = 0) -> datetime:
+    """Read a date, or a moment with or without its zone, which is the viewer's then.
+
+    Returns it in UTC; a date means its beginning, or ``day`` days later.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        on = date.fromisoformat(text) + timedelta(days=day)
+        return language.from_wall_clock(datetime.combine(on, time()), zone)
+    except ValueError:
+        at = datetime.fromisoformat(text)
+    except OverflowError as error:
+        raise ValueError(text) from error
+    return at.astimezone(UTC) if at.tzinfo else language.from_wall_clock(at, zone)
+
+
+def after() -> Place | None:
+    """Return the place behind which the page begins: as it was, or as a date to jump to."""
+    if place := listing.row_at("after"):
+        return place
+    try:
+        return moment(query_text("jump"), language.viewer_zone()[1], day=1), _LAST_ID
+    except (ValueError, ArithmeticError):
+        return None
+
+
+def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
+    labels = {
+        "user": gettext("User"),
+        "status": gettext("Status"),
+        "currency": gettext("Currency"),
+        "amount_from": gettext("Amount from"),
+        "amount_to": gettext("Amount up to"),
+        "created_from": gettext("Created from"),
+        "created_to": gettext("Created up to"),
+        "reference": gettext("Reference"),
+        "id": gettext("Id"),
+    }
+    shown = {**texts, "status": messages.label(messages.STATUSES, texts["status"])}
+    made = listing.chips(
+        {name: (labels[name], shown[name] or texts[name]) for name in FIELDS if texts[name]}
+    )
+    names = [name for name in FIELDS if texts[name]]
+    return [
+        replace(chip, text=f"{chip.text} ({gettext('unknown')})", wrong=True)
+        if name in wrong
+        else chip
+        for name, chip in zip(names, made, strict=True)
+    ]
+
+
+def parameters() -> dict[str, Any]:
+    """Return the filters of the URL as they came, to be carried on."""
+    return {name: text for name in FIELDS if (text := request.args.get(name, ""))}

@@ -1,0 +1,104 @@
+"""One search for everything: an id of whatever kind, the beginning of a reference or a name.
+
+Each look-up goes by an index; nobody finds what is not theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from standart.models import Scope
+from standart.services.access import Actor
+from standart.services.transaction_list import first_beyond
+
+MOST: Final = 10
+"""Of each kind at most so many are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that was found.
+
+    ``kind`` is transaction, user, payout, refund, adjustment, event, endpoint or note. ``about``
+    is the transaction that a refund or a note belongs to; ``title`` is a reference, a name or a
+    type.
+    """
+
+    kind: str
+    id: UUID
+    user_id: UUID
+    title: str | None
+    about: UUID | None = None
+
+
+_BY_ID = text(
+    """
+    SELECT 'transaction' AS kind, id, user_id, reference AS title, CAST(NULL AS uuid) AS about
+    FROM transactions WHERE id = :id
+    UNION ALL SELECT 'user', id, id, name, NULL FROM users WHERE id = :id
+    UNION ALL SELECT 'payout', id, user_id, reference, NULL FROM payouts WHERE id = :id
+    UNION ALL SELECT 'refund', id, user_id, NULL, transaction_id FROM refunds WHERE id = :id
+    UNION ALL SELECT 'adjustment', id, user_id, reason, NULL FROM adjustments WHERE id = :id
+    UNION ALL SELECT 'event', id, user_id, type, transaction_id FROM events WHERE id = :id
+    UNION ALL SELECT 'note', id, user_id, NULL, transaction_id FROM notes
+        WHERE id = :id AND (:staff OR NOT internal)
+    UNION ALL SELECT 'endpoint', id, user_id, url, NULL FROM webhook_endpoints
+        WHERE id = :id AND id <> user_id AND deleted_at IS NULL
+    """
+)
+
+_NAMES = text(
+    f"""
+    SELECT 'user' AS kind, id, id AS user_id, name AS title, CAST(NULL AS uuid) AS about
+    FROM users WHERE starts_with(lower(name), lower(:text))
+        AND (CAST(:owner_id AS uuid) IS NULL OR id = :owner_id)
+    ORDER BY lower(name) LIMIT {MOST}
+    """
+)
+
+# From merchant to merchant along the index of references: it begins with the merchant.
+_REFERENCES = text(
+    f"""
+    SELECT 'transaction' AS kind, x.id, x.user_id, x.reference AS title,
+        CAST(NULL AS uuid) AS about
+    FROM users u CROSS JOIN LATERAL (
+        SELECT t.id, t.user_id, t.reference, t.created_at FROM transactions t
+        WHERE t.user_id = u.id AND t.reference ~>=~ :text AND t.reference ~<~ :beyond
+        ORDER BY t.reference USING ~<~ LIMIT {MOST}
+    ) AS x
+    WHERE CAST(:owner_id AS uuid) IS NULL OR u.id = :owner_id
+    ORDER BY x.reference, x.created_at DESC LIMIT {MOST}
+    """
+)
+
+
+def find(connection: Connection, actor: Actor, wanted: str) -> list[Hit]:
+    """Return what ``wanted`` names: by kind, at most ``MOST`` of each."""
+    actor.require(Scope.READ)
+    if not wanted:
+        return []
+    owner = {"owner_id": None if actor.is_admin else actor.user_id}
+    found = _by_id(connection, actor, wanted)
+    if not found:
+        named = {**owner, "text": wanted, "beyond": first_beyond(wanted)}
+        found = [
+            *connection.execute(_NAMES, {**owner, "text": wanted}),
+            *connection.execute(_REFERENCES, named),
+        ]
+    return [
+        Hit(row.kind, row.id, row.user_id, row.title, row.about)
+        for row in found
+        if actor.owns(row.user_id)
+    ]
+
+
+def _by_id(connection: Connection, actor: Actor, wanted: str) -> list[Row[Any]]:
+    try:
+        by_id = {"id": UUID(wanted), "staff": actor.is_admin}
+    except ValueError:
+        return []
+    return list(connection.execute(_BY_ID, by_id))
