@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.orm import Session
 
 from benchmarks.fill.people import name_of
+from benchmarks.metering import cpu_seconds
 from benchmarks.report import machine, write_json
 from standart import migrations
 from standart.app import create_app
@@ -46,11 +47,16 @@ WARM: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one page cost: milliseconds of the server, statements, bytes of the answer."""
+    """What one page cost: milliseconds of the server, statements, bytes of the answer.
+
+    ``cpu_ms`` is the processor time of app and database together, the mean of all rounds: on a
+    machine that does other things as well it is what a quiet one would take.
+    """
 
     name: str
     p50_ms: float
     p95_ms: float
+    cpu_ms: float
     queries: int
     bytes: int
 
@@ -58,7 +64,9 @@ class Page:
 class Meter:
     """A logged-in client, and the statements that its requests send."""
 
-    def __init__(self, app: Flask, name: str) -> None:
+    def __init__(self, app: Flask, name: str, database: int) -> None:
+        """``database`` is the process of the database server."""
+        self.database = database
         self.client: FlaskClient = app.test_client()
         self.sent: list[str] = []
         from standart.extensions import db
@@ -82,6 +90,7 @@ class Meter:
         """Ask for a page again and again."""
         took: list[float] = []
         size = queries = 0
+        before = 0.0
         for number in range(WARM + rounds):
             self.sent.clear()
             began = time.perf_counter()
@@ -92,9 +101,16 @@ class Meter:
             queries, size = len(self.sent), len(answer.data)
             if number >= WARM:
                 took.append(spent)
+            elif number == WARM - 1:
+                before = self._cpu_seconds()
+        cpu = (self._cpu_seconds() - before) / rounds * 1000
         took.sort()
         p95 = took[max(0, round(0.95 * len(took)) - 1)]
-        return Page(name, round(statistics.median(took), 1), round(p95, 1), queries, size)
+        p50 = statistics.median(took)
+        return Page(name, round(p50, 1), round(p95, 1), round(cpu, 1), queries, size)
+
+    def _cpu_seconds(self) -> float:
+        return time.process_time() + cpu_seconds(self.database)
 
     def export(self, form: str) -> dict[str, float]:
         """Download everything, and throw it away as it comes."""
@@ -161,15 +177,15 @@ def pages(connection: Connection) -> dict[str, str]:
         "list, reference of a merchant": f"{LIST}?reference={sample.reference}&user={big}",
         "list, reference of all": f"{LIST}?reference={sample.reference}",
         "one transaction": f"{LIST}{sample.id}",
-        "search, id of a transaction": f"/admin/search?q={sample.id}",
-        "search, id of nothing": f"/admin/search?q={UUID(int=1)}",
-        "search, reference": f"/admin/search?q={sample.reference}",
-        "search, name": "/admin/search?q=merchant-001",
+        "search, id of a transaction": f"/admin/search/?q={sample.id}",
+        "search, id of nothing": f"/admin/search/?q={UUID(int=1)}",
+        "search, reference": f"/admin/search/?q={sample.reference}",
+        "search, name": "/admin/search/?q=merchant-001",
         "export, asked for": f"{LIST}export?user={small}",
     }
     for table, kind in (("refunds", "refund"), ("payouts", "payout"), ("events", "event")):
         found[f"search, id of a {kind}"] = (
-            f"/admin/search?q={connection.scalar(text(_ANY.format(table)))}"
+            f"/admin/search/?q={connection.scalar(text(_ANY.format(table)))}"
         )
     return found
 
@@ -194,8 +210,8 @@ def prepare(engine: Engine, keyring: Keyring) -> None:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[Flask, Settings]]:
-    """Hold the app on the database of a data dir."""
+def serving(folder: Path) -> Iterator[tuple[Flask, Settings, int]]:
+    """Hold the app on the database of a data dir, and the process of its server."""
     postgres = start_postgres(folder)
     try:
         secrets = tree_secrets(folder, {})
@@ -210,14 +226,14 @@ def serving(folder: Path) -> Iterator[tuple[Flask, Settings]]:
         owner = make_engine(postgres.owner_url, pool_size=1)
         migrations.upgrade(owner, postgres.app_url)
         owner.dispose()
-        yield create_app(settings), settings
+        yield create_app(settings), settings, postgres.process.pid
     finally:
         postgres.stop()
 
 
 def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure everything; return the figures."""
-    with serving(options.data_dir) as (app, settings):
+    with serving(options.data_dir) as (app, settings, server):
         engine = make_engine(settings.database_url, pool_size=2)
         prepare(engine, Keyring.parse(settings.encryption_keys))
         with autocommit(engine) as connection:
@@ -227,7 +243,10 @@ def run(options: argparse.Namespace) -> dict[str, object]:
             print(f"summed {counted:,} moments in {summed:.1f} s", flush=True)
             rows = int(connection.scalar(text("SELECT count(*) FROM transactions")) or 0)
             asked = pages(connection)
-        meters = {"admin": Meter(app, STAFF), "big merchant": Meter(app, name_of(1))}
+        meters = {
+            "admin": Meter(app, STAFF, server),
+            "big merchant": Meter(app, name_of(1), server),
+        }
         measured: dict[str, list[Page]] = {}
         for who, meter in meters.items():
             measured[who] = []
@@ -238,6 +257,7 @@ def run(options: argparse.Namespace) -> dict[str, object]:
                 measured[who].append(page)
                 print(
                     f"{who:13} {page.name:36} {page.p50_ms:8.1f} {page.p95_ms:8.1f} ms"
+                    f" {page.cpu_ms:7.1f} cpu"
                     f" {page.queries:4} {page.bytes:9,}",
                     flush=True,
                 )

@@ -14,10 +14,9 @@ from sqlalchemy import Connection
 
 from standart import money
 from standart.admin import health, language, messages, queries
-from standart.admin.base import EVERYBODY, Page, actor, page, query_text
+from standart.admin.base import EVERYBODY, Page, PanelView, actor, page, query_text
 from standart.admin.pages import fingerprint
 from standart.admin.queries import Sum, as_sum
-from standart.admin.search import Search
 from standart.admin.transactions import newest
 from standart.clock import now
 from standart.extensions import in_transaction, on_connection
@@ -53,7 +52,7 @@ class Figures:
     active_users: int | None
 
 
-class Dashboard(Search):
+class Dashboard(PanelView):
     """The first tab."""
 
     @page("/", roles=EVERYBODY)

@@ -16,10 +16,14 @@ _LONGEST: Final = 128
 
 
 class Search(PanelView):
-    """Part of the dashboard's view: it has no tab of its own."""
+    """The box is on every page, so there is no tab for it."""
 
-    @page("/search", roles=EVERYBODY)
-    def search(self) -> Page:
+    def is_visible(self) -> bool:
+        """Leave it out of the menu."""
+        return False
+
+    @page("/", roles=EVERYBODY)
+    def index(self) -> Page:
         """Find anything by its id, a transaction by its reference, a user by its name."""
         wanted = query_text("q", _LONGEST)
         found = on_connection(lambda connection: search_service.find(connection, actor(), wanted))
@@ -29,7 +33,7 @@ class Search(PanelView):
             kind: [(hit, address_of(hit)) for hit in hits]
             for kind, hits in groupby(found, lambda hit: hit.kind)
         }
-        return self.render("search.html", wanted=wanted, groups=groups)
+        return self.render("search.html", searched=wanted, groups=groups)
 
 
 def address_of(hit: Hit) -> str:

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from standart.admin.language import as_moment
+from flask import url_for
+
+from standart.admin import messages
+from standart.admin.language import as_moment, gettext
 from standart.admin.queries import Posting, Sum
 
 Wire = Mapping[str, Any]
+
+_TONES: Final = {"confirmed": "good", "canceled": "bad"}
 
 # What else of the audit log stands here under a kind of its own.
 _TOLD: Final = frozenset(
@@ -54,6 +59,44 @@ def of(shown: Mapping[str, Any]) -> list[Moment]:
         *_recorded(shown["audit"]),
     ]
     return sorted(moments, key=lambda each: each.at)
+
+
+def as_course(moments: Sequence[Moment], found: Wire) -> list[dict[str, Any]]:
+    """Return the moments as the page's timeline has them, and what is still to come."""
+    course = [_item(each) for each in moments]
+    if found["status"] == "pending":
+        to_come = {"icon": "clock", "tone": "wait", "to_come": True}
+        course.append({"at": found["expires_at"], "title": gettext("Expires"), **to_come})
+    return course
+
+
+def _item(moment: Moment) -> dict[str, Any]:
+    label = messages.label
+    title, icon, tone = {
+        "created": (gettext("Created"), "plus", "plain"),
+        "approved": (gettext("Approved"), "check", "good"),
+        "ended": (label(messages.STATUSES, moment.code), "circle-dot", _TONES.get(moment.code)),
+        "posted": (label(messages.JOURNALS, moment.code), "scale", "plain"),
+        "told": (label(messages.EVENT_TYPES, moment.code), "webhook", "plain"),
+        "tried": (_tried(moment), "send", "good" if moment.code == "delivered" else "bad"),
+        "noted": (gettext("Note"), "note", "plain"),
+        "recorded": (moment.code, "history", "plain"),
+    }[moment.kind]
+    item = {"at": moment.at, "title": title, "icon": icon, "tone": tone, "by": moment.who}
+    if "event_id" in moment.more:
+        item["url"] = url_for("webhooks.detail", event_id=moment.more["event_id"])
+    if moment.lines:
+        item["more"] = "; ".join(
+            f"{label(messages.ACCOUNTS, account)} {sum.amount} {sum.currency}"
+            for account, sum in moment.lines
+        )
+    return {**item, "text": moment.words}
+
+
+def _tried(moment: Moment) -> str:
+    answer = moment.more["status_code"] or moment.code
+    took = gettext("%(count)s ms", count=moment.more["duration_ms"])
+    return f"{gettext('Attempt %(number)s', number=moment.more['number'])}: {answer}, {took}"
 
 
 def _ended(found: Wire, audit: Sequence[Any]) -> Iterator[Moment]:

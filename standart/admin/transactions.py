@@ -296,7 +296,8 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
             shown["approvals"] = _approvals(session, found)
             shown["audit"] = audit_service.history(session, "transaction", transaction_id)
         session.expunge_all()  # read once; a commit would have each row read again
-        return {**shown, "timeline": timeline.of(shown)}
+        moments = timeline.of(shown)
+        return {**shown, "timeline": moments, "course": timeline.as_course(moments, found)}
 
     return in_transaction(read)
 

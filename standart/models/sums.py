@@ -38,7 +38,7 @@ class HourlySum(Base):
     """An hour of all merchants together."""
 
     __tablename__ = "hourly_sums"
-    __table_args__ = (*_rules("currency", "series", "hour"), _ROOM)
+    __table_args__ = (*_rules("hour", "currency", "series"), _ROOM)
 
     currency: Mapped[str] = mapped_column(Text)
     series: Mapped[str] = mapped_column(Text)
@@ -52,7 +52,7 @@ class MerchantHourlySum(Base):
     """An hour of one merchant; old hours are forgotten."""
 
     __tablename__ = "merchant_hourly_sums"
-    __table_args__ = (*_rules("user_id", "currency", "series", "hour"), _ROOM)
+    __table_args__ = (*_rules("user_id", "hour", "currency", "series"), _ROOM)
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
     currency: Mapped[str] = mapped_column(Text)

@@ -82,7 +82,7 @@ PUBLIC = {
     "panel.switch_theme",
 }
 # Blueprints whose every other route needs a login of the panel.
-PANEL = {"admin", "users", "transactions", "webhooks", "audit"}
+PANEL = {"admin", "users", "transactions", "search", "webhooks", "audit"}
 
 BRACES = str.maketrans("<>", "{}")
 

@@ -194,19 +194,19 @@ def test_search_opens_what_it_finds_alone(
     staff, own, other = (as_user(app, each) for each in (admin, scene.owner, stranger))
     for wanted, place in places.items():
         for reader in (staff, own):
-            answer = reader.get("/admin/search", query_string={"q": wanted})
+            answer = reader.get("/admin/search/", query_string={"q": wanted})
             assert answer.headers.get("Location") == place, wanted
-        nothing = other.get("/admin/search", query_string={"q": wanted})
+        nothing = other.get("/admin/search/", query_string={"q": wanted})
         assert nothing.status_code == 200
         assert "Nothing is called that" in nothing.text
     inside = str(connection.scalar(text("SELECT id FROM notes WHERE internal")))
-    assert staff.get(f"/admin/search?q={inside}").headers["Location"] == paid
-    assert own.get(f"/admin/search?q={inside}").status_code == 200
-    several = staff.get("/admin/search?q=order-").text
+    assert staff.get(f"/admin/search/?q={inside}").headers["Location"] == paid
+    assert own.get(f"/admin/search/?q={inside}").status_code == 200
+    several = staff.get("/admin/search/?q=order-").text
     assert several.count("/admin/transactions/0") == 4
-    assert "busybody" in staff.get("/admin/search?q=BUSY").text
+    assert "busybody" in staff.get("/admin/search/?q=BUSY").text
     for nonsense in ("", "\0", "x" * 5000, "\U0010ffff", "%_"):
-        assert staff.get("/admin/search", query_string={"q": nonsense}).status_code == 200
+        assert staff.get("/admin/search/", query_string={"q": nonsense}).status_code == 200
 
 
 EVIL = "=cmd|' /C calc'!A0"
@@ -419,7 +419,7 @@ PAGES = (
     LIST,
     f"{LIST}?status=expired&reference=r",
     f"{LIST}export",
-    "/admin/search?q=r",
+    "/admin/search/?q=r",
 )
 
 

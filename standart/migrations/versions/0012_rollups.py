@@ -27,17 +27,15 @@ SUMS = ("hourly_sums", "merchant_hourly_sums", "merchant_sums")
 
 
 def _sums(name: str, *, merchant: bool, hour: bool) -> None:
-    key = ["currency", "series"]
+    key = [*(["user_id"] if merchant else []), *(["hour"] if hour else []), "currency", "series"]
     columns: list[sa.Column[Any]] = []
     if merchant:
-        key.insert(0, "user_id")
         columns.append(sa.Column("user_id", sa.Uuid(), nullable=False))
     columns += [
         sa.Column("currency", sa.Text(), nullable=False),
         sa.Column("series", sa.Text(), nullable=False),
     ]
     if hour:
-        key.append("hour")
         columns.append(sa.Column("hour", sa.DateTime(timezone=True), nullable=False))
     constraints: list[sa.Constraint] = [
         sa.PrimaryKeyConstraint(*key, name=op.f(f"pk_{name}")),
