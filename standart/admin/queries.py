@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, Text, and_, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session, selectinload
 
 from standart import money
@@ -21,6 +21,7 @@ from standart.models import (
     AuditRecord,
     Entry,
     Journal,
+    JournalKind,
     Refund,
     Role,
     Transaction,
@@ -103,15 +104,20 @@ class Posting:
 
 def postings_of(session: Session, user_id: UUID, transaction_id: UUID) -> list[Posting]:
     """Return what a transaction and its refunds have posted, oldest first."""
-    refunds = select(Refund.id).filter_by(user_id=user_id, transaction_id=transaction_id)
+    own = {"user_id": user_id, "transaction_id": transaction_id}
+    # Each way by its own index; an OR of the two would go through all of the merchant's.
+    ways = union_all(
+        select(Journal.id, literal(None, Text).label("reason")).filter_by(
+            **own, kind=JournalKind.SETTLEMENT
+        ),
+        select(Journal.id, Refund.reason)
+        .join(Refund, and_(Refund.user_id == Journal.user_id, Refund.id == Journal.refund_id))
+        .where(Refund.user_id == user_id, Refund.transaction_id == transaction_id),
+    ).subquery()
     query = (
-        select(Journal, Refund.reason, Entry)
-        .join(Entry, and_(Journal.user_id == Entry.user_id, Journal.id == Entry.journal_id))
-        .outerjoin(Refund, and_(Refund.user_id == Journal.user_id, Refund.id == Journal.refund_id))
-        .where(
-            Journal.user_id == user_id,
-            or_(Journal.transaction_id == transaction_id, Journal.refund_id.in_(refunds)),
-        )
+        select(Journal, ways.c.reason, Entry)
+        .join(ways, and_(Journal.user_id == user_id, Journal.id == ways.c.id))
+        .join(Entry, and_(Entry.user_id == user_id, Entry.journal_id == Journal.id))
         .order_by(Journal.created_at, Journal.id, Entry.line)
     )
     found: dict[UUID, Posting] = {}

@@ -87,8 +87,8 @@ def _item(moment: Moment) -> dict[str, Any]:
         item["url"] = url_for("webhooks.detail", event_id=moment.more["event_id"])
     if moment.lines:
         item["more"] = "; ".join(
-            f"{label(messages.ACCOUNTS, account)} {sum.amount} {sum.currency}"
-            for account, sum in moment.lines
+            f"{label(messages.ACCOUNTS, account)} {each.amount} {each.currency}"
+            for account, each in moment.lines
         )
     return {**item, "text": moment.words}
 

@@ -54,7 +54,6 @@ _SHOWN_NOTES: Final = 100
 _COUNTED: Final = 1000
 _LIST_MILLISECONDS: Final = 3000
 _COUNT_MILLISECONDS: Final = 500
-_CURRENCIES: Final = tuple(money.CURRENCIES)
 _ENDED_UNPAID: Final = (TransactionStatus.CANCELED.value, TransactionStatus.EXPIRED.value)
 
 
@@ -230,7 +229,6 @@ def _list(session: Session) -> dict[str, Any]:
         "asked": asked,
         "too_slow": False,
         "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.is_admin else [],
-        "currencies": _CURRENCIES,
         "parameters": transaction_filters.parameters(),
         "sizes": listing.PAGE_SIZES,
         "size": listing.page_size(),
@@ -246,7 +244,6 @@ def _unread(session: Session) -> dict[str, Any]:
         "asked": asked,
         "too_slow": True,
         "user_names": [],
-        "currencies": _CURRENCIES,
         "parameters": transaction_filters.parameters(),
         "sizes": listing.PAGE_SIZES,
         "size": listing.page_size(),
@@ -280,7 +277,9 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
 
     def read(session: Session) -> dict[str, Any]:
         connection = session.connection()
-        events = event_list.list_events(connection, viewer, transaction_id=transaction_id)
+        events = event_list.list_events(
+            connection, viewer, user_id=user_id, transaction_id=transaction_id
+        )
         notes = note_service.list_notes(connection, viewer, transaction_id, limit=_SHOWN_NOTES)
         shown = {
             "found": {**found, "user_name": queries.names_of(session, [user_id])[str(user_id)]},
