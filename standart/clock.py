@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 
 def now() -> datetime:
@@ -34,3 +34,8 @@ def new_id() -> UUID:
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     return UUID(int=value)
+
+
+def derived_id(origin: UUID, name: str) -> UUID:
+    """Return the id that always follows from an id and a name."""
+    return uuid5(origin, name)

@@ -71,26 +71,37 @@ def as_course(moments: Sequence[Moment], found: Wire) -> list[dict[str, Any]]:
 
 
 def _item(moment: Moment) -> dict[str, Any]:
-    label = messages.label
-    title, icon, tone = {
-        "created": (gettext("Created"), "plus", "plain"),
-        "approved": (gettext("Approved"), "check", "good"),
-        "ended": (label(messages.STATUSES, moment.code), "circle-dot", _TONES.get(moment.code)),
-        "posted": (label(messages.JOURNALS, moment.code), "scale", "plain"),
-        "told": (label(messages.EVENT_TYPES, moment.code), "webhook", "plain"),
-        "tried": (_tried(moment), "send", "good" if moment.code == "delivered" else "bad"),
-        "noted": (gettext("Note"), "note", "plain"),
-        "recorded": (moment.code, "history", "plain"),
-    }[moment.kind]
+    title, icon, tone = _looks(moment)
     item = {"at": moment.at, "title": title, "icon": icon, "tone": tone, "by": moment.who}
     if "event_id" in moment.more:
         item["url"] = url_for("webhooks.detail", event_id=moment.more["event_id"])
     if moment.lines:
         item["more"] = "; ".join(
-            f"{label(messages.ACCOUNTS, account)} {each.amount} {each.currency}"
+            f"{messages.label(messages.ACCOUNTS, account)} {each.amount} {each.currency}"
             for account, each in moment.lines
         )
     return {**item, "text": moment.words}
+
+
+def _looks(moment: Moment) -> tuple[str, str, str]:
+    """Return the title of a moment, its icon and its tone."""
+    match moment.kind:
+        case "created":
+            return gettext("Created"), "plus", "plain"
+        case "approved":
+            return gettext("Approved"), "check", "good"
+        case "ended":
+            title = messages.label(messages.STATUSES, moment.code)
+            return title, "circle-dot", _TONES.get(moment.code, "plain")
+        case "posted":
+            return messages.label(messages.JOURNALS, moment.code), "scale", "plain"
+        case "told":
+            return messages.label(messages.EVENT_TYPES, moment.code), "webhook", "plain"
+        case "tried":
+            return _tried(moment), "send", "good" if moment.code == "delivered" else "bad"
+        case "noted":
+            return gettext("Note"), "note", "plain"
+    return moment.code, "history", "plain"
 
 
 def _tried(moment: Moment) -> str:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
+from standart.clock import derived_id
 from standart.errors import DomainError, InvalidInput, NotFound
 from standart.models import Scope
 from standart.money import Money, format_minor
@@ -191,7 +192,7 @@ def _one(
             transaction_service.cancel(connection, actor, origin, item.id, reason=reason)
             return Result(item, Outcome.DONE)
         answer = transaction_service.confirm(
-            connection, actor, origin, item.id, alone=alone, act_id=uuid5(act_id, str(item.id))
+            connection, actor, origin, item.id, alone=alone, act_id=derived_id(act_id, str(item.id))
         )
     except DomainError as error:
         return Result(item, Outcome.REFUSED, error)
