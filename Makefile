@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks lock translations screenshots clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-panel fill lock translations screenshots clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,12 @@ bench-ledger: $(VENV)/.dev ## Measure what keeping balances costs a confirm
 
 bench-webhooks: $(VENV)/.dev ## Measure how fast, soon and fairly webhooks are sent
 	$(BIN)/python -m benchmarks.webhooks $(ARGS)
+
+fill: $(VENV)/.dev ## Fill a data dir as a busy service leaves it: make fill ARGS="--data-dir D --transactions 5000000"
+	$(BIN)/python -m benchmarks.fill $(ARGS)
+
+bench-panel: $(VENV)/.dev ## Measure the panel on a filled data dir: make bench-panel ARGS="--data-dir D"
+	$(BIN)/python -m benchmarks.panel $(ARGS)
 
 lock: ## Pin all dependencies with hashes (needs uv)
 	uv pip compile -q --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11 \

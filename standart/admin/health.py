@@ -19,8 +19,14 @@ Part = dict[str, Any]
 def parts(connection: Connection) -> list[Part]:
     """Return the state of each background part: name, seconds, ``ok``, ``late`` or ``never``."""
     ages = heartbeat_service.ages(connection)
-    periods = {"sweep": settings().expiry_sweep_seconds, "delivery": _DELIVERY_PERIOD}
-    seen = [_seen(name, period, ages.get(name)) for name, period in periods.items()]
+    periods = {
+        "sweep": settings().expiry_sweep_seconds,
+        "delivery": _DELIVERY_PERIOD,
+        "seal": settings().seal_seconds,
+    }
+    # A service that has not begun to seal yet is none that fails to.
+    shown = {name: period for name, period in periods.items() if name != "seal" or name in ages}
+    seen = [_seen(name, period, ages.get(name)) for name, period in shown.items()]
     return [*seen, _waiting(connection)]
 
 
