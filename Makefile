@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks lock translations clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements lock translations clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,7 +60,7 @@ translations: $(VENV)/.dev ## Collect the panel's words and compile the catalogu
 	$(BIN)/pybabel -q update --no-fuzzy-matching -i build/messages.pot -d standart/translations
 	$(BIN)/pybabel -q compile -d standart/translations
 
-bench: bench-quick bench-ledger bench-webhooks ## Measure everything there is a benchmark of
+bench: bench-quick bench-ledger bench-webhooks bench-statements ## Measure everything there is a benchmark of
 
 bench-quick: $(VENV)/.dev ## Measure create beside a naive service and the bare database
 	$(BIN)/python -m benchmarks.quick $(ARGS)
@@ -70,6 +70,9 @@ bench-ledger: $(VENV)/.dev ## Measure what keeping balances costs a confirm
 
 bench-webhooks: $(VENV)/.dev ## Measure how fast, soon and fairly webhooks are sent
 	$(BIN)/python -m benchmarks.webhooks $(ARGS)
+
+bench-statements: $(VENV)/.dev ## Measure what a statement of a million movements costs
+	$(BIN)/python -m benchmarks.statements $(ARGS)
 
 lock: ## Pin all dependencies with hashes (needs uv)
 	uv pip compile -q --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11 \

@@ -24,7 +24,10 @@ class Render(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: ``most`` is how many movements it holds, ``None`` for any number."""
+    """A format that is written as it is read: ``most`` is how many movements it can hold.
+
+    ``None`` is for any number, or where rendering itself refuses before the first piece.
+    """
 
     name: str
     mimetype: str
@@ -47,6 +50,7 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
                 "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
                 most=10_000_000,
             ),
+            Format("pdf", "application/pdf"),
         )
     }
 )
