@@ -49,6 +49,7 @@ COMMANDS = {
     "seal": "standart.cli.proof:seal",
     "close": "standart.cli.proof:close",
     "list-closes": "standart.cli.proof:list_closes",
+    "statement": "standart.cli.statements:statement",
     "verify": "standart.cli.operations:verify",
     "doctor": "standart.cli.doctor:doctor",
     "settings": "standart.cli.operations:settings",

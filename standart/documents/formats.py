@@ -33,6 +33,14 @@ class Format:
     mimetype: str
     most: int | None = None
 
+    def language(self, named: str | None, usual: str) -> Lang:
+        """Return the language: the one that is ``named``, else the ``usual`` one of people.
+
+        What programs read is in no language unless one is named.
+        """
+        wanted = named or (usual if self.name in ("xlsx", "pdf") else "en")
+        return "ru" if wanted == "ru" else "en"
+
     @property
     def render(self) -> Render:
         """What makes the document; loaded when it is asked for, since some need much."""
