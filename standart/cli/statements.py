@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,7 +86,7 @@ class _Writer:
             user = named_user(session, name)
         opened = self._open(user, currency)
         if output is None:
-            stream = click.get_binary_stream("stdout")
+            stream = sys.stdout.buffer
             for piece in self._pieces(opened):
                 stream.write(piece)
             stream.flush()
