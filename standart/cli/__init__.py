@@ -50,7 +50,7 @@ COMMANDS = {
     "close": "standart.cli.proof:close",
     "list-closes": "standart.cli.proof:list_closes",
     "statement": "standart.cli.statements:statement",
-    "verify": "standart.cli.operations:verify",
+    "verify": "standart.cli.verify:verify",
     "doctor": "standart.cli.doctor:doctor",
     "settings": "standart.cli.operations:settings",
     "shell": "flask.cli:shell_command",
