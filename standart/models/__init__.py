@@ -13,6 +13,8 @@ from standart.models.kinds import (
     DisabledReason,
     JournalKind,
     LimitKind,
+    MatchedBy,
+    Outcome,
     ReplayScope,
     Role,
     Scope,
@@ -20,6 +22,7 @@ from standart.models.kinds import (
 from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry, Journal
 from standart.models.movements import Adjustment, Approval, Payout
 from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal, SigningKey
+from standart.models.reconciliations import Reconciliation, ReconciliationRow
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
 from standart.models.users import (
@@ -74,10 +77,14 @@ __all__ = [
     "LimitKind",
     "LimitSum",
     "LoginFailure",
+    "MatchedBy",
     "Note",
+    "Outcome",
     "PanelSession",
     "Particulars",
     "Payout",
+    "Reconciliation",
+    "ReconciliationRow",
     "Refund",
     "RefundTotal",
     "ReplayScope",

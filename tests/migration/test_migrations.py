@@ -54,6 +54,8 @@ from tests.world import contents
 # Of the service's tables, what has no row in a dump of money and nothing else.
 EMPTY = [
     "limit_sums",
+    "reconciliations",
+    "reconciliation_rows",
     "webhook_replays",
     "attempts",
     "idempotency_keys",

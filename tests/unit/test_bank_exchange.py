@@ -194,7 +194,7 @@ CASES = {
     ),
     "document that does not begin": (
         without(WHOLE, "СекцияДокумент=Плат"),
-        "line 31: is КонецДокумента, but no СекцияДокумент has begun",
+        "line 30: is КонецДокумента, but no СекцияДокумент has begun",
     ),
     "end within a document": (
         WHOLE.replace("Номер=17", "КонецФайла"),
