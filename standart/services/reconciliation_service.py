@@ -199,5 +199,5 @@ def _keep(
 
 def _totals(connection: Connection) -> list[dict[str, Any]]:
     rows = connection.execute(text(sql.TOTALS)).mappings()
-    sums = ("amount", "fee", "our_amount")
+    sums = ("count", "amount", "fee", "our_count", "our_amount")
     return [{**row, **{name: int(row[name]) for name in sums}} for row in rows]

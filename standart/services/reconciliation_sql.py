@@ -182,7 +182,7 @@ _OURS: Final = """
         CASE b.kind WHEN 'refund' THEN b.id END AS refund_id,
         CASE b.kind WHEN 'payout' THEN b.id END AS payout_id,
         b.day AS our_date, b.amount AS our_amount, b.currency AS our_currency,
-        b.status AS our_status, b.reference AS our_reference"""
+        b.status AS our_status, b.reference AS our_reference, b.settled"""
 
 # A line outside the span stays only where ours lies in it. A second attempt that failed beside
 # one that was paid is no difference.
@@ -190,7 +190,7 @@ CREATE_RESULT: Final = f"""
     CREATE TEMPORARY TABLE result ON COMMIT DROP AS
     WITH compared AS (
         SELECT l.*, p.book, p.matched_by,
-            p.repeat AND NOT l.paid AS is_failed_attempt,
+            p.repeat, p.repeat AND NOT l.paid AS is_failed_attempt,
             CASE WHEN p.repeat THEN ARRAY['duplicate'] ELSE array_remove(ARRAY[
             CASE WHEN l.currency = b.currency AND l.amount <> b.amount THEN 'amount' END,
             CASE WHEN l.currency <> b.currency THEN 'currency' END,
@@ -212,26 +212,29 @@ CREATE_RESULT: Final = f"""
             CASE WHEN c.is_failed_attempt OR c.book IS NULL THEN '{{}}' ELSE c.fields END AS fields,
             c.matched_by,
             c.direction, c.line, c.day AS date, c.time, c.amount, c.currency, c.paid, c.fee,
-            c.reference, c.purpose, c.counterparty, c.document, c.book, {_OURS}
+            c.reference, c.purpose, c.counterparty, c.document, c.book,
+            coalesce(c.repeat, false) AS repeat, {_OURS}
         FROM compared c LEFT JOIN our_books b USING (book)
         UNION ALL
         SELECT 'missing_there', '{{}}', NULL, b.direction, NULL, NULL, NULL, NULL, NULL, NULL,
-            NULL, NULL, NULL, NULL, NULL, b.book, {_OURS}
+            NULL, NULL, NULL, NULL, NULL, b.book, false, {_OURS}
         FROM our_books b
         WHERE b.settled AND b.day >= :starts_on AND b.day < :ends_before
           AND NOT EXISTS (SELECT FROM pairs p WHERE p.book = b.book)
     ) AS r
 """
 
-# Sums in the currency of either side: those that differ in it are in two rows.
+# Money that moved by the word of either side, in that side's currency; what one of ours is
+# named by a second time is not counted a second time.
 TOTALS: Final = """
-    SELECT r.outcome, r.direction, s.currency, count(s.amount) AS count,
-        coalesce(sum(s.amount), 0) AS amount, coalesce(sum(s.fee), 0) AS fee,
-        count(s.our_amount) AS our_count, coalesce(sum(s.our_amount), 0) AS our_amount
+    SELECT r.outcome, r.direction, s.currency, sum(s.count) AS count, sum(s.amount) AS amount,
+        coalesce(sum(s.fee), 0) AS fee, sum(s.our_count) AS our_count,
+        sum(s.our_amount) AS our_amount
     FROM result r CROSS JOIN LATERAL (VALUES
-        (r.currency, r.amount, r.fee, NULL::bigint),
-        (r.our_currency, NULL, NULL, r.our_amount)
-    ) AS s (currency, amount, fee, our_amount)
+        (r.currency, 1, CASE WHEN r.paid THEN r.amount ELSE 0 END, r.fee, 0, 0),
+        (CASE WHEN NOT r.repeat THEN r.our_currency END, 0, 0, NULL, 1,
+            CASE WHEN r.settled THEN r.our_amount ELSE 0 END)
+    ) AS s (currency, count, amount, fee, our_count, our_amount)
     WHERE s.currency IS NOT NULL
     GROUP BY r.outcome, r.direction, s.currency
     ORDER BY min(r.number), r.direction, s.currency
