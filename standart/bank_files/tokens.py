@@ -40,7 +40,11 @@ def of_purpose(purpose: str) -> tuple[Token, ...]:
     """
     found: dict[str, Token] = {}
     for run in purpose.split():
-        for word in (run, *_BETWEEN.split(run)):
+        # Most words have none, and a file has a million purposes.
+        if _DIGIT.search(run) is None:
+            continue
+        parts = _BETWEEN.split(run)
+        for word in parts if len(parts) == 1 else (run, *parts):
             word = word.strip(_EDGES)
             if _SHORTEST <= len(word) <= LONGEST and _may_name(word):
                 weak = _WEAK.fullmatch(word) is not None

@@ -20,6 +20,27 @@ depends_on = None
 
 TABLES = ("reconciliations", "reconciliation_rows")
 
+CHECKS = {
+    "reconciliations": {
+        "file_name_length": "char_length(file_name) BETWEEN 1 AND 255",
+        "file_digest_is_sha256": "octet_length(file_digest) = 32",
+        "file_not_empty": "file_size > 0",
+        "span_not_empty": "starts_on < ends_before",
+        "date_tolerance_range": "date_tolerance BETWEEN 0 AND 31",
+        "counts_add_up": "least(skipped, matched, missing_here, missing_there, differing) >= 0"
+        " AND lines = skipped + matched + missing_here + differing",
+    },
+    "reconciliation_rows": {
+        "line_of_the_file": "(line IS NULL) = (outcome = 'missing_there')",
+        "one_of_ours": "num_nonnulls(transaction_id, refund_id, payout_id)"
+        " = CASE outcome WHEN 'missing_here' THEN 0 ELSE 1 END"
+        " AND (user_id IS NULL) = (outcome = 'missing_here')",
+        "fields_that_differ": "(cardinality(fields) > 0) = (outcome = 'differing')"
+        " AND fields <@ ARRAY['amount', 'currency', 'date', 'status', 'reference', 'duplicate']",
+        "matched_by_something": "(matched_by IS NOT NULL) = (outcome IN ('matched', 'differing'))",
+    },
+}
+
 # The rows are those that the counts name, numbered without a gap.
 WHOLE = """
 CREATE FUNCTION standart_reconciliation_is_whole(r public.reconciliations) RETURNS boolean
@@ -124,25 +145,7 @@ def _create_reconciliations() -> None:
             )
         ),
         sa.Column("totals", postgresql.JSONB(), nullable=False),
-        sa.CheckConstraint(
-            "char_length(file_name) BETWEEN 1 AND 255",
-            name=op.f("ck_reconciliations_file_name_length"),
-        ),
-        sa.CheckConstraint(
-            "octet_length(file_digest) = 32", name=op.f("ck_reconciliations_file_digest_is_sha256")
-        ),
-        sa.CheckConstraint("file_size > 0", name=op.f("ck_reconciliations_file_not_empty")),
-        sa.CheckConstraint(
-            "starts_on < ends_before", name=op.f("ck_reconciliations_span_not_empty")
-        ),
-        sa.CheckConstraint(
-            "date_tolerance BETWEEN 0 AND 31", name=op.f("ck_reconciliations_date_tolerance_range")
-        ),
-        sa.CheckConstraint(
-            "least(skipped, matched, missing_here, missing_there, differing) >= 0"
-            " AND lines = skipped + matched + missing_here + differing",
-            name=op.f("ck_reconciliations_counts_add_up"),
-        ),
+        *_checks("reconciliations"),
         sa.ForeignKeyConstraint(
             ["user_id"],
             ["users.id"],
@@ -188,25 +191,7 @@ def _create_rows() -> None:
             sa.Column(name, sa.Text(), nullable=True)
             for name in ("our_currency", "our_status", "our_reference")
         ),
-        sa.CheckConstraint(
-            "(line IS NULL) = (outcome = 'missing_there')",
-            name=op.f("ck_reconciliation_rows_line_of_the_file"),
-        ),
-        sa.CheckConstraint(
-            "num_nonnulls(transaction_id, refund_id, payout_id)"
-            " = CASE outcome WHEN 'missing_here' THEN 0 ELSE 1 END"
-            " AND (user_id IS NULL) = (outcome = 'missing_here')",
-            name=op.f("ck_reconciliation_rows_one_of_ours"),
-        ),
-        sa.CheckConstraint(
-            "(cardinality(fields) > 0) = (outcome = 'differing') AND fields <@ ARRAY['amount',"
-            " 'currency', 'date', 'status', 'reference', 'duplicate']",
-            name=op.f("ck_reconciliation_rows_fields_that_differ"),
-        ),
-        sa.CheckConstraint(
-            "(matched_by IS NOT NULL) = (outcome IN ('matched', 'differing'))",
-            name=op.f("ck_reconciliation_rows_matched_by_something"),
-        ),
+        *_checks("reconciliation_rows"),
         sa.ForeignKeyConstraint(
             ["reconciliation_id"],
             ["reconciliations.id"],
@@ -218,6 +203,13 @@ def _create_rows() -> None:
             "reconciliation_id", "line", name=op.f("uq_reconciliation_rows_reconciliation_id_line")
         ),
     )
+
+
+def _checks(table: str) -> list[sa.CheckConstraint]:
+    return [
+        sa.CheckConstraint(rule, name=op.f(f"ck_{table}_{name}"))
+        for name, rule in CHECKS[table].items()
+    ]
 
 
 def _words(name: str, *words: str) -> sa.Enum:
