@@ -6,7 +6,7 @@ PostgreSQL 15 or newer over psycopg 3 is the only dialect.
 from __future__ import annotations
 
 import select as poll_module
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -344,6 +344,22 @@ def savepoint(connection: Connection) -> Iterator[None]:
     raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     with raw.transaction():
         yield
+
+
+def copy_in(connection: Connection, target: str, chunks: Iterable[bytes]) -> None:
+    """Fill ``target``, a table with its columns, from CSV in UTF-8 as it comes in ``chunks``.
+
+    Raises:
+        DBAPIError: as SQLAlchemy would raise it.
+    """
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    statement = f"COPY {target} FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
+    try:
+        with raw.cursor() as cursor, cursor.copy(statement) as copy:
+            for chunk in chunks:
+                copy.write(chunk)
+    except psycopg.Error as error:
+        raise _wrapped(connection, statement, error) from error
 
 
 @contextmanager

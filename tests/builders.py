@@ -175,6 +175,8 @@ TABLES = (
     "seals",
     "closes",
     "signing_keys",
+    "reconciliations",
+    "reconciliation_rows",
     "events",
     "webhook_endpoints",
     "webhook_lanes",

@@ -9,7 +9,6 @@ from standart.api import auth, query, responses, schemas
 from standart.api.checks import uuid_or_none
 from standart.api.restful import Resource
 from standart.documents.formats import FORMATS, file_name
-from standart.documents.words import Lang
 from standart.extensions import on_connection, settings
 from standart.services import key_service, statement_service, statement_stream
 from standart.services.statement_service import Statement
@@ -35,13 +34,8 @@ class ReadStatement(Resource):
             )
 
         statement = on_connection(find)
-        lang = asked.lang or _language(form.name)
+        lang = form.language(asked.lang, settings().default_locale)
         pieces = statement_stream.document(statement, form, lang, on_connection)
         return responses.streamed(
             stream_with_context(pieces), form.mimetype, file_name(statement.head, form)
         )
-
-
-def _language(form: str) -> Lang:
-    """Return the language of whoever names none: a table for programs stays the same."""
-    return "ru" if form in ("xlsx", "pdf") and settings().default_locale == "ru" else "en"

@@ -1,15 +1,14 @@
-"""Commands that run one sweep by hand, prove the books and show the settings."""
+"""Commands that run one sweep by hand and show the settings."""
 
 from __future__ import annotations
 
 import click
-from sqlalchemy import text
 
-from standart.cli.base import Failure, ServiceCommand, database
+from standart.cli.base import ServiceCommand, database
 from standart.config import Settings, describe, unknown_variables
 from standart.db import autocommit
 from standart.embedded.preparation import migrate as bring_up_to_date
-from standart.services import retention_service, transaction_service, verify_service
+from standart.services import retention_service, transaction_service
 
 EXPIRY_BATCH = 500
 
@@ -41,22 +40,6 @@ def purge() -> None:
         days = base.settings.webhook_retention_days
         total = retention_service.purge(connection, days=days)
     click.echo(f"purged {total}")
-
-
-@click.command(cls=ServiceCommand)
-def verify() -> None:
-    """Prove the books: list each broken invariant, exit 1 if there is any."""
-    broken = 0
-    with database(require_secrets=False) as base, base.engine.connect() as connection:
-        # One snapshot for all checks; reading everything may take longer than a request may.
-        snapshot = connection.execution_options(isolation_level="REPEATABLE READ")
-        snapshot.execute(text("SET LOCAL statement_timeout = 0"))
-        for finding in verify_service.verify(snapshot):
-            broken += 1
-            click.echo(f"{finding.invariant}: {finding.subject}: {finding.detail}")
-    if broken:
-        raise Failure(f"{broken} broken invariants")
-    click.echo("the books are right")
 
 
 @click.command(cls=ServiceCommand)

@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from io import StringIO
+from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -55,6 +56,8 @@ _SIGNS: Final = "[-=+@\t\r\n＝＋－＠−]"
 _AT_START: Final = re.compile(rf"""[\s"']*{_SIGNS}""")
 _WITHIN: Final = re.compile(rf"""([;,|\t\r\n][\s"']*)(?={_SIGNS})""")
 
+_PLAIN: Final = re.compile(r"[\w.:/#'-]*")
+
 _RUSSIAN: Final = {
     "item": "Показатель",
     "value": "Значение",
@@ -86,13 +89,10 @@ def render(
     """Yield the table in pieces; ``foot_of`` is called behind the last movement."""
     table = _Russian(head) if lang == "ru" else _Table(head)
     yield MARK.encode() + table.lines([table.header(), *table.facts(table.head())])
-    rows: list[Sequence[object]] = []
-    for movement in movements:
-        rows.append(table.movement(movement))
-        if len(rows) == ROWS:
-            yield table.lines(rows)
-            rows = []
-    yield table.lines([*rows, *table.facts(table.foot(foot_of()))])
+    remaining = iter(movements)
+    while batch := list(islice(remaining, ROWS)):
+        yield table.movements(batch)
+    yield table.lines(table.facts(table.foot(foot_of())))
 
 
 class _Table:
@@ -130,30 +130,44 @@ class _Table:
         """Return the names of all columns."""
         return [self.name(column) for column in COLUMNS]
 
-    def movement(self, each: Movement) -> tuple[object, ...]:
-        """Return the row of a movement."""
-        money = self.money
-        return (
-            each.number,
-            self.kind(each.kind),
-            "",
-            utc(each.at),
-            self.local(each.at),
-            None if each.reference is None else safe(each.reference),
-            money(each.gross),
-            money(each.commission),
-            money(each.refunded),
-            money(each.commission_returned),
-            money(each.paid_out),
-            money(each.adjusted),
-            money(each.net),
-            money(each.reserved),
-            money(each.balance),
-            self._head.currency,
-            each.source_id,
-            each.transaction_id,
-            each.journal_id,
-        )
+    def movements(self, batch: Iterable[Movement]) -> bytes:
+        """Return the rows of movements; a million of them shall not take long.
+
+        Only a reference can hold what must be quoted; the writer would look at every cell.
+        """
+        money, part, currency = self.money, self.delimiter, self._head.currency
+        return "".join(
+            part.join(
+                (
+                    str(each.number),
+                    self.kind(each.kind),
+                    "",
+                    utc(each.at),
+                    self.local(each.at),
+                    "" if each.reference is None else self._quoted(each.reference),
+                    money(each.gross),
+                    money(each.commission),
+                    money(each.refunded),
+                    money(each.commission_returned),
+                    money(each.paid_out),
+                    money(each.adjusted),
+                    money(each.net),
+                    money(each.reserved),
+                    money(each.balance),
+                    currency,
+                    str(each.source_id),
+                    "" if each.transaction_id is None else str(each.transaction_id),
+                    f"{each.journal_id}\r\n",
+                )
+            )
+            for each in batch
+        ).encode()
+
+    def _quoted(self, text: str) -> str:
+        shown = safe(text)
+        if _PLAIN.fullmatch(shown):
+            return shown
+        return '"' + shown.replace('"', '""') + '"'
 
     def facts(self, facts: Iterable[tuple[str, str]]) -> list[Sequence[object]]:
         """Return the rows of what is no movement."""

@@ -24,11 +24,22 @@ class Render(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: ``most`` is how many movements it holds, ``None`` for any number."""
+    """A format that is written as it is read: ``most`` is how many movements it can hold.
+
+    ``None`` is for any number, or where rendering itself refuses before the first piece.
+    """
 
     name: str
     mimetype: str
     most: int | None = None
+
+    def language(self, named: str | None, usual: str) -> Lang:
+        """Return the language: the one that is ``named``, else the ``usual`` one of people.
+
+        What programs read is in no language unless one is named.
+        """
+        wanted = named or (usual if self.name in ("xlsx", "pdf") else "en")
+        return "ru" if wanted == "ru" else "en"
 
     @property
     def render(self) -> Render:
@@ -47,6 +58,7 @@ FORMATS: Final[Mapping[str, Format]] = MappingProxyType(
                 "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
                 most=10_000_000,
             ),
+            Format("pdf", "application/pdf"),
         )
     }
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,16 +26,11 @@ def render(
     It has no words, so that it is the same in every language.
     """
     yield b'{"statement":' + _text(_head(head)).encode() + b',"movements":[\n'
-    rows: list[str] = []
-    separator = ""
-    row_of = _row(amounts(head.currency))
-    for movement in movements:
-        rows.append(row_of(movement))
-        if len(rows) == ROWS:
-            yield (separator + ",\n".join(rows)).encode()
-            separator, rows = ",\n", []
-    if rows:
-        yield (separator + ",\n".join(rows)).encode()
+    write = _row(amounts(head.currency))
+    remaining, separator = iter(movements), ""
+    while batch := list(islice(remaining, ROWS)):
+        yield (separator + ",\n".join(map(write, batch))).encode()
+        separator = ",\n"
     yield b"\n]," + _text(_foot(head, foot_of()))[1:].encode() + b"\n"
 
 

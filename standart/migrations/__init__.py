@@ -47,6 +47,8 @@ _READ_AND_ADD = (
     "seals",
     "closes",
     "signing_keys",
+    "reconciliations",
+    "reconciliation_rows",
     "events",
     "webhook_endpoints",
     "webhook_lanes",
@@ -101,6 +103,15 @@ _DELETE = (
 )
 # What the owner of the tables does on behalf of the service.
 _CALL = ("standart_purge_events", "standart_reseal_destinations")
+
+
+# The database, if the role that migrates may say who does what in it.
+_OUR_DATABASE = text(
+    """
+    SELECT datname FROM pg_database
+    WHERE datname = current_database() AND pg_has_role(datdba, 'USAGE')
+    """
+)
 
 
 def config_for(connection: Connection | None = None) -> Config:
@@ -259,3 +270,8 @@ def grant(connection: Connection, role: str) -> None:
     ]
     for statement in statements:
         connection.execute(text(statement))
+    database = connection.scalar(_OUR_DATABASE)
+    if database is not None:
+        # A reconciliation works in tables that end with its transaction.
+        name = connection.dialect.identifier_preparer.quote(database)
+        connection.execute(text(f"GRANT TEMPORARY ON DATABASE {name} TO {quoted}"))

@@ -13,6 +13,8 @@ from standart.models.kinds import (
     DisabledReason,
     JournalKind,
     LimitKind,
+    MatchedBy,
+    Outcome,
     ReplayScope,
     Role,
     Scope,
@@ -20,6 +22,7 @@ from standart.models.kinds import (
 from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry, Journal
 from standart.models.movements import Adjustment, Approval, Payout
 from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal, SigningKey
+from standart.models.reconciliations import Reconciliation, ReconciliationRow
 from standart.models.records import AuditRecord, Heartbeat, IdempotencyKey
 from standart.models.sums import HourlySum, MerchantHourlySum, MerchantSum, SumsMark
 from standart.models.transactions import Note, Refund, RefundTotal, Transaction
@@ -76,12 +79,16 @@ __all__ = [
     "LimitKind",
     "LimitSum",
     "LoginFailure",
+    "MatchedBy",
     "MerchantHourlySum",
     "MerchantSum",
     "Note",
+    "Outcome",
     "PanelSession",
     "Particulars",
     "Payout",
+    "Reconciliation",
+    "ReconciliationRow",
     "Refund",
     "RefundTotal",
     "ReplayScope",

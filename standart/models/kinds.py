@@ -101,3 +101,23 @@ class LimitKind(StrEnum):
     DAILY_AMOUNT = "daily_amount"
     DAILY_COUNT = "daily_count"
     PENDING_COUNT = "pending_count"
+
+
+class Outcome(StrEnum):
+    """What became of a payment of a file, or of one of ours, when both were compared.
+
+    In the order of a report: what somebody must look at comes first.
+    """
+
+    DIFFERING = "differing"
+    MISSING_HERE = "missing_here"
+    MISSING_THERE = "missing_there"
+    MATCHED = "matched"
+
+
+class MatchedBy(StrEnum):
+    """By what a payment of a file was found in our books."""
+
+    ID = "id"
+    REFERENCE = "reference"
+    AMOUNT = "amount"

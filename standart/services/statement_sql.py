@@ -79,7 +79,7 @@ COUNT: Final = text(
     SELECT count(*) AS journals FROM (
         SELECT FROM journals
         WHERE user_id = :user_id AND created_at >= :start AND created_at < :end LIMIT :most
-    ) AS some
+    ) AS found
     """
 )
 

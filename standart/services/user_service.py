@@ -141,8 +141,7 @@ def update_user(
         InvalidInput: the last active admin would lose its rights.
     """
     before = describe(user)
-    loses_rights = (role is Role.REGULAR and user.role is Role.ADMIN) or active is False
-    if loses_rights:
+    if (role is Role.REGULAR and user.role is Role.ADMIN) or active is False:
         _keep_an_admin(session, user)
     if not isinstance(name, _Unset):
         user.name = _valid_name(name)
@@ -171,9 +170,8 @@ def update_user(
     _flush_name(session)
     if ends_sessions:
         session.execute(delete(PanelSession).where(PanelSession.user_id == user.id))
-    after = describe(user)
-    if not isinstance(password, _Unset):
-        after |= {"password_changed": True}
+    told = {} if isinstance(password, _Unset) else {"password_changed": True}
+    after = describe(user) | told
     audit_service.record(
         session, actor, "user.updated", "user", user.id, before=before, after=after
     )

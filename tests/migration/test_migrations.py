@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from alembic import command
@@ -25,8 +26,10 @@ from standart.encryption import Keyring
 from standart.errors import ConfigurationError
 from standart.models import DisabledReason, Role
 from standart.services import (
+    close_service,
     endpoint_service,
     ledger_service,
+    seal_service,
     signing_key_service,
     transaction_service,
     user_service,
@@ -51,6 +54,8 @@ from tests.world import contents
 # Of the service's tables, what has no row in a dump of money and nothing else.
 EMPTY = [
     "limit_sums",
+    "reconciliations",
+    "reconciliation_rows",
     "webhook_replays",
     "attempts",
     "idempotency_keys",
@@ -407,6 +412,10 @@ def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser, dict[str
         ids |= mover.write_the_rest(paid, ids["waiting"], admin.id)
         ledger_service.fold_deltas(connection, batch=21)
         mover.pay_late(made[3])
+        seal_service.seal(connection, batch=5)
+        close_service.close(
+            connection, SYSTEM, ORIGIN, period="2026-01", zone=ZoneInfo("Europe/Moscow")
+        )
     return merchant, admin, ids
 
 
@@ -434,7 +443,7 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     copy = make_engine(app_url(postgres, "restored"), 2)
     try:
         assert shape(owner) == shape(original)
-        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 57
+        assert sum(kind == "trigger" for kind, *_ in schema(owner)) == 63
         with autocommit(copy) as there, autocommit(engine) as here:
             assert contents(there) == contents(here)
             assert [name for name, count in row_counts(there).items() if not count] == EMPTY
@@ -462,6 +471,8 @@ def test_dump_and_restore_keep_books_guards_and_rights(
             ledger_service.fold_deltas(there)
             now = Balance("RUB", had.available + 97 + 5_000 + 3, had.pending_payout - 5_000)
             assert ledger_service.holdings(there, merchant.actor) == [now]
+            # The chain goes on where it was.
+            assert seal_service.seal(there) == 3
         assert findings(copy) == []
     finally:
         for each in (original, owner, copy):

@@ -1,0 +1,369 @@
+"""Reads 1CClientBankExchange, the exchange file that Russian banks hand out.
+
+Lines are ``key=value``; a section begins and ends with lines of its own. The money of a
+document went out when its payer's account is one of the file's (РасчСчет), and came in when
+its receiver's is. What contradicts itself is refused: days outside the stated period, an
+account whose opening balance and turnover don't make its closing balance, an end that is
+missing. Turnover that the documents don't add up to is only a warning, since many banks let
+one export a part of a period's documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from types import MappingProxyType
+from typing import Final
+
+from standart import money
+from standart.bank_files import lines as encodings
+from standart.bank_files import tokens, values
+from standart.bank_files.layout import Layout
+from standart.bank_files.lines import Lines
+from standart.bank_files.records import (
+    MAX_RECORDS,
+    Direction,
+    Facts,
+    FileFormat,
+    Record,
+    plain,
+    shown,
+    wrong,
+)
+
+MAGIC: Final = b"1CClientBankExchange"
+
+_DECLARED: Final = MappingProxyType(
+    {
+        "windows": encodings.WINDOWS_1251,
+        "windows-1251": encodings.WINDOWS_1251,
+        "dos": encodings.CP866,
+        "utf-8": encodings.UTF_8,
+        "utf8": encodings.UTF_8,
+    }
+)
+_FIRST_KEYS: Final = ("ВерсияФормата", "Кодировка")
+
+_ACCOUNT_BEGINS, _ACCOUNT_ENDS = "СекцияРасчСчет", "КонецРасчСчет"
+_DOCUMENT_BEGINS, _DOCUMENT_ENDS = "СекцияДокумент", "КонецДокумента"
+_FILE_ENDS: Final = "КонецФайла"
+
+_START, _END, _ACCOUNT = "ДатаНачала", "ДатаКонца", "РасчСчет"
+_OPENING, _RECEIVED = "НачальныйОстаток", "ВсегоПоступило"
+_SPENT, _CLOSING = "ВсегоСписано", "КонечныйОстаток"
+_NUMBER, _DAY, _SUM = "Номер", "Дата", "Сумма"
+_PAYER, _PAYEE = "ПлательщикСчет", "ПолучательСчет"
+_LEFT, _CAME, _PURPOSE = "ДатаСписано", "ДатаПоступило", "НазначениеПлатежа"
+
+_OF_ACCOUNT: Final = frozenset((_START, _END, _ACCOUNT, _OPENING, _RECEIVED, _SPENT, _CLOSING))
+_OF_DOCUMENT: Final = frozenset((_NUMBER, _DAY, _SUM, _PAYER, _PAYEE, _LEFT, _CAME))
+_TEXTS: Final = frozenset(
+    [f"{name}{number}" for name in ("Плательщик", "Получатель") for number in ("", "1")]
+    + [f"{_PURPOSE}{number}" for number in ("", *range(1, 7))]
+)
+
+_LONGEST_TEXT: Final = 1000
+_MOST_ACCOUNTS: Final = 1000
+
+
+@dataclass(slots=True)
+class _Section:
+    """What stands between the first and the last line of a section, with the lines' numbers."""
+
+    name: str
+    line: int
+    values: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    last: str = ""
+
+    def get(self, key: str) -> str:
+        return self.values.get(key, "")
+
+
+@dataclass(slots=True)
+class _Turnover:
+    """What went through an account in minor units, as stated and as the documents say."""
+
+    currency: str
+    stated_in: int | None = None
+    stated_out: int | None = None
+    came: int = 0
+    went: int = 0
+
+
+class _Exchange:
+    """The state of reading one file."""
+
+    def __init__(self, lines: Lines, layout: Layout, facts: Facts) -> None:
+        self._lines, self._layout, self._facts = lines, layout, facts
+        # The format has days in this form only, whatever a CSV file would have.
+        self._days = values.Days("DD.MM.YYYY", layout.zone)
+        self._accounts: dict[str, _Turnover] = {}
+        self._section: _Section | None = None
+        self._head = _Section("", 1)
+        self._ended = False
+
+    def read(self) -> Iterator[Record]:
+        """Yield the records; check the whole at the end."""
+        self._expect_magic()
+        count = 0
+        while line := self._lines.read():
+            text = self._decode(line).strip()
+            if self._ended and text:
+                raise self._wrong(f"follows {_FILE_ENDS}")
+            record = self._take(text) if text else None
+            if record is not None:
+                count += 1
+                if count > MAX_RECORDS:
+                    raise self._wrong(f"is of more than the {MAX_RECORDS} documents allowed")
+                yield record
+        self._close(count)
+
+    def _expect_magic(self) -> None:
+        if self._lines.read().strip() != MAGIC:
+            raise wrong(1, f"is not {MAGIC.decode()}")
+
+    def _decode(self, line: bytes) -> str:
+        """Return the line as text; the first key tells the encoding by its own bytes."""
+        if self._lines.encoding is None and line.strip():
+            self._lines.encoding = self._encoding_of(line)
+        return self._lines.decode(line)
+
+    def _encoding_of(self, line: bytes) -> str:
+        for encoding in encodings.ENCODINGS:
+            if line.strip().startswith(tuple(key.encode(encoding) for key in _FIRST_KEYS)):
+                return encoding
+        known = " or ".join(_FIRST_KEYS)
+        raise self._wrong(f"must be {known} in {', '.join(encodings.ENCODINGS)}")
+
+    def _take(self, text: str) -> Record | None:
+        """Take in one line; return a document when it ends with it."""
+        key, sign, value = (part.strip() for part in text.partition("="))
+        if key in (_ACCOUNT_BEGINS, _DOCUMENT_BEGINS):
+            self._begin(key)
+        elif key in (_ACCOUNT_ENDS, _DOCUMENT_ENDS):
+            return self._end(key)
+        elif key == _FILE_ENDS:
+            self._require_outside(key)
+            self._ended = True
+        elif sign:
+            self._keep(key, value)
+        else:
+            self._continue(text)
+        return None
+
+    def _begin(self, key: str) -> None:
+        self._require_outside(key)
+        self._section = _Section(key, self._lines.number)
+
+    def _require_outside(self, key: str) -> None:
+        if self._section is not None:
+            raise self._wrong(
+                f"is {key}, but {self._section.name} of line {self._section.line} has not ended"
+            )
+
+    def _end(self, key: str) -> Record | None:
+        section, self._section = self._section, None
+        begins = {_ACCOUNT_ENDS: _ACCOUNT_BEGINS, _DOCUMENT_ENDS: _DOCUMENT_BEGINS}[key]
+        if section is None or section.name != begins:
+            raise self._wrong(f"is {key}, but no {begins} has begun")
+        if begins == _ACCOUNT_BEGINS:
+            self._account(section)
+            return None
+        return self._document(section)
+
+    def _keep(self, key: str, value: str) -> None:
+        section = self._section
+        if section is None:
+            self._header(key, value)
+            return
+        wanted = _OF_ACCOUNT if section.name == _ACCOUNT_BEGINS else _OF_DOCUMENT | _TEXTS
+        section.last = key
+        if key not in wanted:
+            return
+        if key in section.values:
+            raise self._wrong(f"says {key} again, as line {section.lines[key]} does")
+        section.values[key], section.lines[key] = value, self._lines.number
+
+    def _continue(self, text: str) -> None:
+        """Take a line without a sign of equality for more of a purpose, and for nothing else."""
+        section = self._section
+        if section is None or not section.last.startswith(_PURPOSE):
+            raise self._wrong(f"{shown(text)} is no part of the format")
+        if section.last in section.values and len(section.values[section.last]) < _LONGEST_TEXT:
+            section.values[section.last] += f" {text}"
+
+    def _header(self, key: str, value: str) -> None:
+        head, number = self._head, self._lines.number
+        if key == "Кодировка":
+            self._check_encoding(value)
+        elif key == _ACCOUNT:
+            self._own(value, number)
+        elif key in (_START, _END):
+            if key in head.values:
+                raise self._wrong(f"says {key} again, as line {head.lines[key]} does")
+            head.values[key], head.lines[key] = value, number
+            self._period(head)
+
+    def _check_encoding(self, value: str) -> None:
+        declared = _DECLARED.get(value.lower())
+        if declared is None:
+            raise self._wrong(f"names an encoding {shown(value)} that is not known")
+        # An encoding that the operator named is what counts, whatever the bank wrote here.
+        if self._layout.encoding is None and declared != self._lines.encoding:
+            raise self._wrong(f"says {value}, but the file is in {self._lines.encoding}")
+
+    def _own(self, account: str, line: int) -> _Turnover:
+        """Return what is known of one of the file's accounts, noting a new one."""
+        if not account:
+            raise wrong(line, f"has no value for {_ACCOUNT}")
+        if account not in self._accounts:
+            if len(self._accounts) == _MOST_ACCOUNTS:
+                raise wrong(line, f"is of more than {_MOST_ACCOUNTS} accounts")
+            currency = values.currency_of_account(account) or self._layout.currency
+            self._accounts[account] = _Turnover(currency)
+        return self._accounts[account]
+
+    def _period(self, section: _Section) -> None:
+        """Check a stated period as soon as both ends are known; the header's is the file's."""
+        days = {
+            key: self._days.read(section.get(key), section.lines[key], key)[0]
+            for key in (_START, _END)
+            if section.get(key)
+        }
+        start, end = days.get(_START), days.get(_END)
+        if start and end and start > end:
+            line = max(section.lines[_START], section.lines[_END])
+            raise wrong(line, f"ends the period on {end}, before its start on {start}")
+        if section is self._head:
+            self._facts.first_day, self._facts.last_day = start, end
+
+    def _account(self, section: _Section) -> None:
+        self._period(section)
+        turnover = self._own(section.get(_ACCOUNT), self._lines.number)
+        sums = {
+            key: self._sum(section, key, turnover.currency)
+            for key in (_OPENING, _RECEIVED, _SPENT, _CLOSING)
+            if section.get(key)
+        }
+        if len(sums) == 4:
+            expected = sums[_OPENING] + sums[_RECEIVED] - sums[_SPENT]
+            if expected != sums[_CLOSING]:
+                line = section.lines[_CLOSING]
+                raise wrong(line, f"{_OPENING} + {_RECEIVED} - {_SPENT} is not {_CLOSING}")
+        # An account may have a section for each of its days.
+        if _RECEIVED in sums:
+            turnover.stated_in = (turnover.stated_in or 0) + sums[_RECEIVED]
+        if _SPENT in sums:
+            turnover.stated_out = (turnover.stated_out or 0) + sums[_SPENT]
+
+    def _sum(self, section: _Section, key: str, currency: str) -> int:
+        text, sign = section.get(key), 1
+        # A balance may be below zero, an amount never.
+        if key in (_OPENING, _CLOSING) and text.startswith("-"):
+            text, sign = text[1:], -1
+        mark = self._layout.decimal_mark
+        line = section.lines[key]
+        return sign * values.amount(text, currency, mark, line, key, may_be_zero=True)
+
+    def _document(self, section: _Section) -> Record | None:
+        payer = self._accounts.get(section.get(_PAYER))
+        payee = self._accounts.get(section.get(_PAYEE))
+        own = payer or payee
+        if own is None:
+            raise wrong(section.line, f"begins a document of no account that is a {_ACCOUNT}")
+        if not section.get(_SUM):
+            raise wrong(section.line, f"begins a document without {_SUM}")
+        line = section.lines[_SUM]
+        amount = values.amount(
+            section.get(_SUM), own.currency, self._layout.decimal_mark, line, _SUM
+        )
+        day = self._day(section, _LEFT if payer else _CAME)
+        if payer:
+            payer.went += amount
+        if payee:
+            payee.came += amount
+        if payer and payee:
+            self._facts.transfers += 1
+            return None
+        direction = Direction.OUT if payer else Direction.IN
+        return self._record(section, direction, day, amount, own.currency)
+
+    def _day(self, section: _Section, key: str) -> date:
+        """Return when the bank carried a document out; it lies in the file's period."""
+        key = key if section.get(key) else _DAY
+        if not section.get(key):
+            raise wrong(section.line, f"begins a document without {_DAY}")
+        line = section.lines[key]
+        day, _ = self._days.read(section.get(key), line, key)
+        first, last = self._facts.first_day, self._facts.last_day
+        if (first and day < first) or (last and day > last):
+            raise wrong(line, f"{key} {day} lies outside the file's period")
+        return day
+
+    def _record(
+        self, section: _Section, direction: Direction, day: date, amount: int, currency: str
+    ) -> Record:
+        parts = [section.get(f"{_PURPOSE}{number}") for number in ("", *range(1, 7))]
+        # The parts repeat the whole where a bank writes both.
+        purpose = plain(parts[0] or " ".join(parts[1:]), _LONGEST_TEXT)
+        other = "Плательщик" if direction is Direction.IN else "Получатель"
+        name = section.get(f"{other}1") or section.get(other)
+        return Record(
+            line=section.line,
+            direction=direction,
+            date=day,
+            time=None,
+            amount=amount,
+            currency=currency,
+            tokens=tokens.of_purpose(purpose) if purpose else (),
+            purpose=purpose,
+            counterparty=plain(name, _LONGEST_TEXT),
+            document=plain(section.get(_NUMBER), _LONGEST_TEXT),
+        )
+
+    def _close(self, count: int) -> None:
+        number = self._lines.number + 1
+        if self._section is not None:
+            begun = f"{self._section.name} of line {self._section.line}"
+            raise wrong(number, f"is missing: the file ends within {begun}")
+        if not self._ended:
+            raise wrong(number, f"is missing: the file ends without {_FILE_ENDS}")
+        if not self._accounts:
+            raise wrong(number - 1, f"ends a file that names no {_ACCOUNT}")
+        if count == 0 and not (self._facts.first_day and self._facts.last_day):
+            raise wrong(number - 1, "ends a file without documents and without a period")
+        self._facts.encoding = self._lines.encoding or ""
+        for account, turnover in self._accounts.items():
+            self._compare(account, turnover)
+
+    def _compare(self, account: str, turnover: _Turnover) -> None:
+        for key, stated, found in (
+            (_RECEIVED, turnover.stated_in, turnover.came),
+            (_SPENT, turnover.stated_out, turnover.went),
+        ):
+            if stated is not None and stated != found:
+                said, summed = (
+                    money.format_minor(each, turnover.currency) for each in (stated, found)
+                )
+                self._facts.warnings.append(
+                    f"{account[:34]}: {key} is {said}, its documents make {summed}"
+                )
+
+    def _wrong(self, message: str) -> Exception:
+        return wrong(self._lines.number, message)
+
+
+def read(lines: Lines, layout: Layout, facts: Facts) -> Iterator[Record]:
+    """Yield the records of the file behind ``lines``; fill in ``facts`` on the way.
+
+    Raises:
+        InvalidInput: the first line that does not fit, by its number.
+    """
+    return _Exchange(lines, layout, facts).read()
+
+
+def empty_facts() -> Facts:
+    """Return what is known of such a file before it is read."""
+    return Facts(FileFormat.EXCHANGE, frozenset(Direction))
