@@ -39,7 +39,7 @@ def items_of(panel: Admin, shown: BaseView | None) -> list[Section]:
     return [
         Section(item.name, item.get_url(), item.is_active(shown), *_look(item.get_url()))
         for item in panel.menu()
-        if item.is_accessible()
+        if item.is_accessible() and item.is_visible()
     ]
 
 

@@ -46,7 +46,7 @@ def render_page(
         lang=language.language(),
         languages=language.LANGUAGES,
         account_url=_account_url(somebody),
-        search_url=_url_if_known("admin.search"),
+        search_url=_url_if_known("search.index"),
         theme=theme.theme(),
         themes=theme.THEMES,
         zone=language.viewer_zone()[0],

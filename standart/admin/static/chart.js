@@ -3,7 +3,7 @@ import uPlot from "./vendor/uplot/uPlot.js";
 
 const language = document.documentElement.lang;
 const whole = new Intl.NumberFormat(language);
-const HEIGHT = 260;
+const HEIGHT = 240;
 
 // Colours are those of the sheet: what a hidden element of that class has.
 function colourOf(figure, name) {
@@ -100,7 +100,7 @@ function make(figure, data) {
     scales: { x: { time: true, range: (_, low, high) => [low - data.step / 2, high + data.step / 2] }, y: { range: (_, low, high) => [0, Math.max(high, 4) * 1.08] } },
     series: [{}, ...lines.toReversed()],
     axes: [
-      { stroke: axis, grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((second) => shortOf(second, data)) },
+      { stroke: axis, size: 30, grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((second) => shortOf(second, data)) },
       { stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, values: (_, at) => at.map((value) => Number.isInteger(value) ? whole.format(value) : "") },
     ],
     hooks: { setCursor: [(self) => tell(figure, data, self.cursor.idx)] },
