@@ -14,9 +14,13 @@ _CANCELED: Final = "57014"
 
 
 def hurry(session: Session, milliseconds: int) -> None:
-    """Let no further statement of this unit of work take longer."""
+    """Let no further statement of this unit of work take longer, nor start helpers for a page."""
     session.execute(
-        text("SELECT set_config('statement_timeout', :most, true)"), {"most": f"{milliseconds}ms"}
+        text(
+            "SELECT set_config('statement_timeout', :most, true),"
+            " set_config('max_parallel_workers_per_gather', '0', true)"
+        ),
+        {"most": f"{milliseconds}ms"},
     )
 
 

@@ -328,8 +328,9 @@ def read_many(
     the place and the texts of an export, others the place and the wire form.
     """
     order = "t.created_at, t.id" if upwards else "t.created_at DESC, t.id DESC"
+    # The rows first, what is read besides them only for those that are shown.
     taken = " UNION ALL ".join(
-        f"""(SELECT {VISIBLE} FROM transactions t CROSS JOIN {CLOCK} AS clock
+        f"""(SELECT t.* FROM transactions t CROSS JOIN clock
         WHERE {" AND ".join(conditions) or "true"} ORDER BY {order} LIMIT :limit)"""
         for conditions in branches
     )
@@ -337,8 +338,11 @@ def read_many(
     columns = _PLAIN if plain else f"{transaction_json('v')}::text AS body, v.created_at, v.id"
     return text(
         f"""
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT {columns}
-    FROM {taken if len(branches) == 1 else merged} AS v
+    FROM (
+        SELECT {VISIBLE} FROM {taken if len(branches) == 1 else merged} AS t CROSS JOIN clock
+    ) AS v
     {"JOIN users u ON u.id = v.user_id" if plain else ""}
     ORDER BY v.created_at DESC, v.id DESC
     """
