@@ -14,6 +14,7 @@ from standart.admin import transaction_filters, workbook
 from standart.admin.base import EVERYBODY, Page, PanelView, actor, page
 from standart.admin.slow import is_too_slow
 from standart.clock import now
+from standart.documents.csv import MARK, safe
 from standart.errors import InvalidInput
 from standart.extensions import engine, in_transaction, on_connection
 from standart.services import export_service
@@ -26,8 +27,6 @@ FORMS: Final = {
 
 _CHUNK: Final = 32 * 1024
 
-# A spreadsheet takes a text that begins so for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 # Where somebody else chose the words: names, references and what people wrote.
 _FREE: Final = frozenset(
     export_service.COLUMNS.index(name)
@@ -83,7 +82,7 @@ def _count(wanted: Wanted | None) -> int | None:
 
 def as_csv(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
     """Yield a CSV file with a byte order mark, by which spreadsheets know it for UTF-8."""
-    text = io.StringIO("\ufeff")
+    text = io.StringIO(MARK)
     text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(export_service.COLUMNS)
@@ -94,11 +93,6 @@ def as_csv(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
         if text.tell() > _CHUNK:
             yield _taken(text)
     yield _taken(text)
-
-
-def safe(cell: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _taken(text: io.StringIO) -> bytes:

@@ -12,6 +12,8 @@ from html import escape
 from typing import Final
 from zipfile import ZIP_DEFLATED, ZipFile
 
+from standart.documents.xlsx_frame import clean
+
 _LEVEL: Final = 1
 _BATCH: Final = 500
 _CHUNK: Final = 32 * 1024
@@ -38,8 +40,7 @@ _PARTS: Final = {
     '<sheet name="Transactions" sheetId="1" r:id="rId1"/></sheets></workbook>',
 }
 
-# What XML cannot hold, and what a spreadsheet would take for the code of a character.
-_UNFIT: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+# What a spreadsheet would take for the code of a character.
 _CODE: Final = re.compile("_(?=x[0-9A-Fa-f]{4}_)")
 
 
@@ -94,4 +95,4 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _text(cell: str) -> str:
-    return escape(_CODE.sub("_x005F_", _UNFIT.sub("", cell)), quote=False)
+    return escape(_CODE.sub("_x005F_", clean(cell)), quote=False)

@@ -265,7 +265,7 @@ def test_a_workbook_opens_and_holds_texts_only(panel: Panel, many: list[str]) ->
     assert rows[0] == list(export_service.COLUMNS)
     assert len(rows) == 9
     assert rows[1][12] == EVIL
-    assert rows[1][13] == 'a,"b"\n_x005F_x0041_ <&>'
+    assert rows[1][13] == 'a,"b"\n_x005F_x0041_ <&>\ufffd'
     assert sheet.findall(".//m:f", space) == []
 
 
