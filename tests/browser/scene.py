@@ -26,7 +26,17 @@ from tests.integration.panel_scene import BusyMerchant, busy_merchant
 NOTE = "Paid by card at the till; the receipt is <b>in the drawer</b>."
 
 # What a page is not: files, fragments, answers for a script, and what only leads elsewhere.
-NO_PAGES = frozenset({"panel.static", "panel.home", "admin.live", "admin.static"})
+NO_PAGES = frozenset(
+    {
+        "panel.static",
+        "panel.home",
+        "admin.live",
+        "admin.static",
+        "admin.chart",
+        "transactions.as_json",
+        "transactions.export",
+    }
+)
 
 
 @dataclass(frozen=True)
