@@ -262,6 +262,16 @@ class Settings:
             "Seconds after which a login of the panel ends in any case.",
         ),
     )
+    require_totp: str = field(
+        default="none",
+        metadata=_about(
+            "STANDART_REQUIRE_TOTP",
+            kinds.choice("none", "staff", "all"),
+            "Whose login needs codes of an app beside the password: nobody's, that of everybody "
+            "but merchants, or everybody's. Who has none yet is asked to set it up first. API "
+            "keys are not concerned.",
+        ),
+    )
     api_docs: bool = field(
         default=True,
         metadata=_about(

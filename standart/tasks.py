@@ -39,13 +39,13 @@ from standart.services import (
     heartbeat_service,
     idempotency_service,
     ledger_service,
+    login_service,
     retention_service,
     seal_service,
     session_service,
     span_replay_service,
     sums_service,
     transaction_service,
-    user_service,
 )
 from standart.services.span_replay_service import Step
 
@@ -153,7 +153,7 @@ def purge() -> int:
     )
     logins = in_transaction(
         lambda session: (
-            user_service.purge_login_failures(session)
+            login_service.purge(session)
             + session_service.purge_sessions(session, lifetime_seconds=lifetime)
         )
     )

@@ -16,7 +16,13 @@ from standart.clock import new_id
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.models import Role, Scope, User, WebhookEndpoint, WebhookLane
-from standart.services import endpoint_service, key_service, transaction_service, user_service
+from standart.services import (
+    access,
+    endpoint_service,
+    key_service,
+    transaction_service,
+    user_service,
+)
 from standart.services.access import SYSTEM, Actor, Origin
 from standart.services.key_service import KeyDigest, digest_of
 from standart.services.transaction_service import NewTransaction
@@ -50,7 +56,9 @@ class TestUser:
 
     @property
     def actor(self) -> Actor:
-        scopes = frozenset(Scope) if self.role is Role.ADMIN else key_service.DEFAULT_SCOPES
+        scopes = access.SCOPES_OF[self.role]
+        if self.role is Role.REGULAR:
+            scopes = key_service.DEFAULT_SCOPES
         return Actor(self.id, self.name, self.role, scopes, ORIGIN)
 
 
@@ -89,7 +97,9 @@ def make_user(
             webhook_url=webhook_url,
             password=password,
         )
-        scopes = list(Scope) if role is Role.ADMIN else list(key_service.DEFAULT_SCOPES)
+        scopes = access.SCOPES_OF[role]
+        if role is Role.REGULAR:
+            scopes = key_service.DEFAULT_SCOPES
         _, key = key_service.create_key(session, SYSTEM, user, scopes=scopes)
         return TestUser(user.id, user.name, user.role, key, secret)
 
@@ -186,6 +196,10 @@ TABLES = (
     "idempotency_keys",
     "audit_log",
     "panel_sessions",
+    "pending_logins",
+    "second_factors",
+    "recovery_codes",
+    "panel_preferences",
     "login_failures",
     "hourly_sums",
     "merchant_hourly_sums",

@@ -118,6 +118,8 @@ def make_world(engine: Engine, superuser: Engine, keyring: Keyring) -> World:
             "shop": shop.key,
             "stranger": stranger.key,
             "admin": admin.key,
+            "operator": make_user(engine, keyring, role=Role.OPERATOR).key,
+            "viewer": make_user(engine, keyring, role=Role.VIEWER).key,
             "reader": reader,
             "writer": writer,
             "revoked": revoked,

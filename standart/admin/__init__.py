@@ -12,6 +12,7 @@ from standart.admin import auth, errors, formats, icons, language, security
 from standart.admin.audit import Audit
 from standart.admin.dashboard import Dashboard
 from standart.admin.errors import render_error
+from standart.admin.profile import Profile
 from standart.admin.search import Search
 from standart.admin.security import owns
 from standart.admin.transactions import Transactions
@@ -61,4 +62,5 @@ def _add_views(app: Flask) -> None:
     )
     panel.add_view(Search(lazy_gettext("Search"), endpoint="search", url="search"))
     panel.add_view(Webhooks(lazy_gettext("Webhooks"), endpoint="webhooks", url="webhooks"))
+    panel.add_view(Profile(lazy_gettext("Profile"), endpoint="profile", url="profile"))
     panel.add_view(Audit(lazy_gettext("Audit log"), endpoint="audit", url="audit"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from standart.admin import listing, queries
-from standart.admin.base import ADMINS, Page, PanelView, page, query_text
+from standart.admin.base import Page, PanelView, page, query_text
 from standart.admin.language import gettext
 from standart.extensions import in_transaction
 from standart.models import AuditRecord
@@ -14,7 +14,7 @@ from standart.models import AuditRecord
 class Audit(PanelView):
     """The tab of the audit log."""
 
-    @page("/", roles=ADMINS)
+    @page("/")
     def index(self) -> Page:
         """List, newest first."""
         actor_name = query_text("actor", 128)

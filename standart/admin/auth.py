@@ -9,29 +9,36 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from flask import Flask, Request, abort, redirect, request, session, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import language, messages, theme
+from standart.admin import language, messages, preferences, theme
 from standart.admin.assets import AssetBlueprint
 from standart.admin.errors import render_error
 from standart.admin.forms import LoginForm
 from standart.admin.language import gettext
 from standart.admin.pages import render_page, visitor
+from standart.admin.profile_forms import CodeForm
 from standart.admin.security import ROOT, cookie_name
 from standart.errors import DomainError, TooManyRequests, Unauthenticated
-from standart.extensions import in_transaction, login, on_connection, settings
-from standart.services import session_service, user_service
+from standart.extensions import in_transaction, keyring, login, on_connection, settings
+from standart.models import PanelPreference, Theme
+from standart.services import (
+    login_service,
+    preference_service,
+    second_factor_service,
+    session_service,
+)
 from standart.services.session_service import Visitor
 
 SESSION_COOKIE: Final = "standart_session"
+PENDING_COOKIE: Final = "standart_pending"
 
 # What a script fetches by itself shows nobody's presence.
 RENEWED_BY_SCRIPT: Final = frozenset({f"{ROOT}/live"})
-
-_YEAR_SECONDS: Final = 31_536_000
 
 # Where a login may lead: a path of the panel, printable ASCII, no backslash (browsers read
 # it as a slash).
@@ -116,30 +123,118 @@ def login_page() -> str | AnyResponse:
     if isinstance(outcome, DomainError):
         return _refused(form, target, outcome)
     session.clear()
+    if isinstance(outcome, Opened):
+        return _let_in(outcome, target)
+    response = redirect(url_for("panel.code", next=target), 303)
+    _put_token(response, PENDING_COOKIE, outcome)
+    return response
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A new login: its token, and how its owner wants the panel to look."""
+
+    token: str
+    chosen: PanelPreference
+
+
+def _open(work: Session, name: str | None, password: str | None) -> Opened | str | DomainError:
+    """Return a new login, the token under which a code is awaited, or why there is neither.
+
+    Errors are returned, so that the failure stays counted.
+    """
+    address = request.remote_addr or ""
+    try:
+        user = login_service.log_in(work, name=name or "", password=password or "", ip=address)
+    except (Unauthenticated, TooManyRequests) as error:
+        return error
+    if second_factor_service.is_enrolled(work, user.id):
+        return login_service.ask_for_code(work, user)
+    token = session_service.open_session(
+        work, user, ip=address or None, user_agent=request.headers.get("User-Agent")
+    )
+    return _opened(work, user.id, token)
+
+
+def _opened(work: Session, user_id: UUID, token: str) -> Opened:
+    former = request.cookies.get(cookie_name(SESSION_COOKIE))
+    if former:
+        session_service.close_session(work, former)
+    chosen = preference_service.get(work, user_id)
+    if chosen in work:
+        work.expunge(chosen)
+    return Opened(token, chosen)
+
+
+def _let_in(opened: Opened, target: str) -> AnyResponse:
     response = redirect(target, 303)
+    _put_token(response, SESSION_COOKIE, opened.token)
+    preferences.remember(response, opened.chosen)
+    return response
+
+
+@panel.route("/login/code", methods=["GET", "POST"], endpoint="code")
+def code_page() -> str | AnyResponse:
+    """Ask for the second factor of whoever has just shown the password."""
+    target = safe_next(request.values.get("next"))
+    token = request.cookies.get(cookie_name(PENDING_COOKIE), "")
+    waits = in_transaction(lambda work: login_service.waits_for_code(work, token))
+    if not waits:
+        return redirect(url_for("panel.login", next=target), 303)
+    form = CodeForm()
+    if request.method == "GET":
+        return render_page("login_code.html", form=form, target=target, error=None)
+    outcome = in_transaction(lambda work: _enter(work, token, form.code.data or ""))
+    if isinstance(outcome, DomainError):
+        return _code_refused(form, target, outcome)
+    session.clear()
+    response = _let_in(outcome, target)
+    _drop_token(response, PENDING_COOKIE)
+    return response
+
+
+def _enter(work: Session, token: str, code: str) -> Opened | DomainError:
+    try:
+        opened = login_service.enter_code(
+            work,
+            keyring(),
+            token,
+            code,
+            ip=request.remote_addr or "",
+            user_agent=request.headers.get("User-Agent"),
+        )
+    except (Unauthenticated, TooManyRequests) as error:
+        return error
+    user_id = session_service.owner_of(work, opened)
+    return _opened(work, user_id, opened)
+
+
+def _code_refused(form: CodeForm, target: str, error: DomainError) -> AnyResponse:
+    throttled = isinstance(error, TooManyRequests)
+    said = messages.describe(error) if throttled else gettext("This code is not right.")
+    form.code.data = ""
+    body = render_page("login_code.html", form=form, target=target, error=said)
+    response = AnyResponse(body, status=error.status, mimetype="text/html")
+    if error.retry_after:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _put_token(response: AnyResponse, name: str, token: str) -> None:
+    """Keep a token in this browser until it is closed; no script reads it."""
     response.set_cookie(
-        cookie_name(SESSION_COOKIE),
-        outcome,
+        cookie_name(name),
+        token,
         path="/",
         secure=request.is_secure,
         httponly=True,
         samesite="Lax",
     )
-    return response
 
 
-def _open(work: Session, name: str | None, password: str | None) -> str | DomainError:
-    """Return the token of a new login, or why there is none: returned, so the count stays."""
-    address = request.remote_addr or ""
-    try:
-        user = user_service.log_in(work, name=name or "", password=password or "", ip=address)
-    except (Unauthenticated, TooManyRequests) as error:
-        return error
-    former = request.cookies.get(cookie_name(SESSION_COOKIE))
-    if former:
-        session_service.close_session(work, former)
-    return session_service.open_session(
-        work, user, ip=address or None, user_agent=request.headers.get("User-Agent")
+def _drop_token(response: AnyResponse, name: str) -> None:
+    response.delete_cookie(
+        cookie_name(name), path="/", secure=request.is_secure, httponly=True, samesite="Lax"
     )
 
 
@@ -169,43 +264,39 @@ def logout() -> AnyResponse:
         in_transaction(lambda work: session_service.close_session(work, token))
     session.clear()
     response = redirect(url_for("panel.login"), 303)
-    response.delete_cookie(name, path="/", secure=request.is_secure, httponly=True, samesite="Lax")
+    _drop_token(response, SESSION_COOKIE)
     return response
 
 
 @panel.post("/language")
 def switch_language() -> AnyResponse:
-    """Keep the chosen language in this browser for a year."""
+    """Keep the chosen language in this browser for a year, and for who is logged in."""
     chosen = request.form.get("language", "")
     if chosen not in language.LANGUAGES:
         abort(400)
-    return _keep(language.LANGUAGE_COOKIE, chosen)
+    return _keep(language.LANGUAGE_COOKIE, chosen, locale=chosen)
 
 
 @panel.post("/theme")
 def switch_theme() -> AnyResponse:
-    """Keep the chosen theme in this browser for a year."""
+    """Keep the chosen theme in this browser for a year, and for who is logged in."""
     chosen = request.form.get("theme", "")
     if chosen not in theme.THEMES:
         abort(400)
-    return _keep(theme.THEME_COOKIE, chosen)
+    kept = None if chosen == "system" else Theme(chosen)
+    return _keep(theme.THEME_COOKIE, chosen, theme=kept)
 
 
-def _keep(cookie: str, value: str) -> AnyResponse:
+def _keep(cookie: str, value: str, **chosen: str | Theme | None) -> AnyResponse:
     """Return the way back to the page that asked, with a choice kept in a cookie."""
+    somebody = visitor()
+    if somebody is not None:
+        in_transaction(lambda work: preference_service.save(work, somebody.user_id, **chosen))
     target = request.form.get("next", "")
     response = redirect(target if _is_login(target) else safe_next(target), 303)
-    response.set_cookie(
-        cookie,
-        value,
-        max_age=_YEAR_SECONDS,
-        path="/",
-        secure=request.is_secure,
-        httponly=True,
-        samesite="Lax",
-    )
+    preferences.put(response, cookie, value)
     return response
 
 
 def _is_login(target: str) -> bool:
-    return re.fullmatch(r"/login(\?next=[!-\[\]-~]*)?", target, re.ASCII) is not None
+    return re.fullmatch(r"/login(/code)?(\?next=[!-\[\]-~]*)?", target, re.ASCII) is not None

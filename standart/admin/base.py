@@ -16,17 +16,16 @@ from flask_admin import Admin, BaseView, expose
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import messages
+from standart.admin import matrix, messages, proof
 from standart.admin.errors import render_error
 from standart.admin.pages import render_page, visitor
 from standart.clock import new_id
 from standart.errors import DomainError, Forbidden, NotFound
+from standart.extensions import settings
 from standart.models import Role, Scope, User
 from standart.services import access, user_service
 from standart.services.access import Actor, Origin
-
-ADMINS = frozenset({Role.ADMIN})
-EVERYBODY = frozenset({Role.ADMIN, Role.REGULAR})
+from standart.services.session_service import Visitor
 
 # Where the whole app keeps the id that its answer carries as X-Request-Id.
 _REQUEST_ID_SLOT: Final = "standart.request_id"
@@ -61,20 +60,15 @@ def keeper() -> Actor:
     A merchant has it for what is its own: that changes no money, and its keys may do the same.
     """
     somebody = actor()
+    if somebody.role is not Role.REGULAR:
+        return somebody
     return replace(somebody, scopes=somebody.scopes | {Scope.WRITE})
 
 
-def page(
-    url: str, *, roles: frozenset[Role], methods: Sequence[str] = ("GET",)
-) -> Callable[[View], View]:
-    """Expose a method of a view at ``url`` to ``roles``; without this nobody reaches it."""
-
-    def mark(view: View) -> View:
-        view.panel_roles = roles  # type: ignore[attr-defined]  # read back in _handle_view
-        exposed: View = expose(url, methods)(view)
-        return exposed
-
-    return mark
+def page(url: str, *, methods: Sequence[str] = ("GET",)) -> Callable[[View], View]:
+    """Expose a method of a view at ``url``, to those whom ``matrix`` names for it."""
+    exposed: Callable[[View], View] = expose(url, methods)
+    return exposed
 
 
 class PanelView(BaseView):  # type: ignore[misc]  # Flask-Admin has no types
@@ -86,24 +80,25 @@ class PanelView(BaseView):  # type: ignore[misc]  # Flask-Admin has no types
         blueprint.register_error_handler(Exception, render_error)
         return blueprint
 
-    def _roles(self, name: str | None) -> frozenset[Role]:
-        method = getattr(type(self), name or "", None)
-        return getattr(method, "panel_roles", frozenset())
-
     def is_accessible(self) -> bool:
         """Show the tab to those who may open its first page."""
         somebody = visitor()
-        return somebody is not None and somebody.role in self._roles(self._default_view)
+        return somebody is not None and matrix.may(
+            somebody.role, f"{self.endpoint}.{self._default_view}"
+        )
 
     def _handle_view(self, name: str, **kwargs: Any) -> AnyResponse | None:
-        """Send strangers to the login and refuse roles that the method does not name."""
+        """Send strangers to the login and refuse roles that the matrix does not name."""
         somebody = visitor()
         if somebody is None:
             back = request.full_path.rstrip("?") if request.method == "GET" else None
             return redirect(url_for("panel.login", next=back), 303)
-        if somebody.role not in self._roles(name):
+        rule = matrix.rule_of(request.endpoint)
+        if somebody.role not in rule.roles:
             raise Forbidden
-        return None
+        if _must_enrol(somebody) and request.endpoint not in matrix.ENROLMENT:
+            return redirect(url_for("profile.second_factor"), 303)
+        return proof.demand() if rule.proof else None
 
     def _run_view(self, fn: Callable[..., Page], *args: Any, **kwargs: Any) -> Page:
         """Run the method once; Flask-Admin's own would run it again after a TypeError."""
@@ -112,6 +107,14 @@ class PanelView(BaseView):  # type: ignore[misc]  # Flask-Admin has no types
     def render(self, template: str, **context: Any) -> str:
         """Render a page of this tab with what every page needs."""
         return render_page(template, admin_view=self, **context)
+
+
+def _must_enrol(somebody: Visitor) -> bool:
+    """Whether the settings ask for a second factor that this person has not yet."""
+    asked = settings().require_totp
+    return not somebody.second_factor and (
+        asked == "all" or (asked == "staff" and somebody.sees_all)
+    )
 
 
 def get_user(session: Session, user_id: UUID) -> User:

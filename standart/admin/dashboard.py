@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from standart import money
 from standart.admin import health, language, messages, queries
-from standart.admin.base import EVERYBODY, Page, PanelView, actor, page, query_text
+from standart.admin.base import Page, PanelView, actor, page, query_text
 from standart.admin.pages import fingerprint
 from standart.admin.queries import Sum, as_sum
 from standart.admin.transactions import newest
@@ -55,7 +55,7 @@ class Figures:
 class Dashboard(PanelView):
     """The first tab."""
 
-    @page("/", roles=EVERYBODY)
+    @page("/")
     def index(self) -> Page:
         """Show everything; without script it is renewed by loading it again."""
         asked = request.args.get("refresh", "")
@@ -64,12 +64,12 @@ class Dashboard(PanelView):
             "dashboard.html", choices=REFRESH_SECONDS, refresh=chosen, at=now(), **_contents()
         )
 
-    @page("/live", roles=EVERYBODY)
+    @page("/live")
     def live(self) -> Page:
         """Return the changing part alone, for the script; 304 when nothing has changed."""
         return _unless_known(make_response(self.render("live.html", **_contents())))
 
-    @page("/chart", roles=EVERYBODY)
+    @page("/chart")
     def chart(self) -> Page:
         """Return the chart's numbers as JSON; 304 when nothing has changed."""
         viewer, currency, period = actor(), _currency(), _period()
@@ -137,7 +137,7 @@ def _currency() -> str:
 
 
 def _owner(viewer: Actor) -> Any:
-    return None if viewer.is_admin else viewer.user_id
+    return None if viewer.sees_all else viewer.user_id
 
 
 def _contents() -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _contents() -> dict[str, Any]:
         totals = dashboard_service.totals(connection, owner)
         spans = list(pairwise(days))
         yesterday, so_far = dashboard_service.confirmed_in(connection, owner, spans)
-        users = dashboard_service.users(connection) if viewer.is_admin else None
+        users = dashboard_service.users(connection) if viewer.sees_all else None
         return {
             "figures": _figures(
                 totals,
@@ -163,8 +163,8 @@ def _contents() -> dict[str, Any]:
                 chosen,
             ),
             "currencies": totals.currencies,
-            "health": health.parts(connection) if viewer.is_admin else None,
-            "balances": None if viewer.is_admin else _balances(connection, viewer),
+            "health": health.parts(connection) if viewer.sees_all else None,
+            "balances": None if viewer.sees_all else _balances(connection, viewer),
         }
 
     contents = on_connection(read)

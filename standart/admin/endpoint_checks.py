@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from standart import clock
 from standart.admin import findings, messages
-from standart.admin.base import EVERYBODY, Page, keeper, origin, page
+from standart.admin.base import Page, keeper, origin, page
 from standart.admin.endpoint_forms import SpanForm
 from standart.admin.endpoints import Endpoints, fetch
 from standart.admin.language import gettext
@@ -37,7 +37,7 @@ _check_ups = threading.BoundedSemaphore(_AT_ONCE)
 class EndpointChecks(Endpoints):
     """What is sent to one endpoint because somebody asks for it."""
 
-    @page("/endpoints/<uuid:endpoint_id>/ping", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/ping", methods=["POST"])
     def ping(self, endpoint_id: UUID) -> Page:
         """Send a test event; its own page tells what comes of it."""
         by, event_id = keeper(), new_id()
@@ -56,7 +56,7 @@ class EndpointChecks(Endpoints):
         flash(gettext("The test event is on its way; load the page again to see more."), "success")
         return redirect(url_for(".detail", event_id=event_id), 303)
 
-    @page("/endpoints/<uuid:endpoint_id>/check", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/check", methods=["POST"])
     def check(self, endpoint_id: UUID) -> Page:
         """Send test messages, right and wrong ones, and tell what the receiver did wrong."""
         found = fetch(endpoint_id)
@@ -79,7 +79,7 @@ class EndpointChecks(Endpoints):
             _check_ups.release()
         return self.render("endpoint_check.html", found=found, steps=steps, findings=findings)
 
-    @page("/endpoints/<uuid:endpoint_id>/replay", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/replay", methods=["POST"])
     def replay_span(self, endpoint_id: UUID) -> Page:
         """Begin to send a span of events anew; the endpoint's page shows how far it has come."""
         fetch(endpoint_id)

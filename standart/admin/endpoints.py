@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 
 from standart.admin import queries, webhook_queries
 from standart.admin.base import (
-    EVERYBODY,
     Page,
     PanelView,
     actor,
@@ -68,7 +67,7 @@ def of_user(session: Session, user_id: UUID) -> list[Wire]:
 class Endpoints(PanelView):
     """What may be done to an endpoint itself."""
 
-    @page("/endpoints/<uuid:endpoint_id>", roles=EVERYBODY)
+    @page("/endpoints/<uuid:endpoint_id>")
     def one_endpoint(self, endpoint_id: UUID) -> Page:
         """Show one endpoint, how it does, and what may be done with it."""
         form = SpanForm()
@@ -80,7 +79,7 @@ class Endpoints(PanelView):
         found = fetch(endpoint_id)
         return self.render("endpoint.html", form=form, found=found, **_details(found), **more)
 
-    @page("/endpoints/new/<uuid:user_id>", roles=EVERYBODY, methods=["GET", "POST"])
+    @page("/endpoints/new/<uuid:user_id>", methods=["GET", "POST"])
     def new_endpoint(self, user_id: UUID) -> Page:
         """Give a user another endpoint; its secret is shown at once."""
         name = in_transaction(lambda session: get_user(session, user_id).name)
@@ -112,7 +111,7 @@ class Endpoints(PanelView):
             back=url_for("users.detail", user_id=user_id),
         )
 
-    @page("/endpoints/<uuid:endpoint_id>/edit", roles=EVERYBODY, methods=["GET", "POST"])
+    @page("/endpoints/<uuid:endpoint_id>/edit", methods=["GET", "POST"])
     def edit_endpoint(self, endpoint_id: UUID) -> Page:
         """Change an endpoint; a header that is left as it is shown keeps its value."""
         found = fetch(endpoint_id)
@@ -142,12 +141,12 @@ class Endpoints(PanelView):
         back = url_for(".one_endpoint", endpoint_id=found["id"])
         return self.render("endpoint_form.html", form=form, found=found, name="", back=back)
 
-    @page("/endpoints/<uuid:endpoint_id>/ask/<any(delete, disable, enable):act>", roles=EVERYBODY)
+    @page("/endpoints/<uuid:endpoint_id>/ask/<any(delete, disable, enable):act>")
     def ask_endpoint(self, endpoint_id: UUID, act: str) -> Page:
         """Ask before an endpoint is deleted, stopped or called again."""
         return self.render("endpoint_ask.html", found=fetch(endpoint_id), act=act, form=ActForm())
 
-    @page("/endpoints/<uuid:endpoint_id>/delete", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/delete", methods=["POST"])
     def delete_endpoint(self, endpoint_id: UUID) -> Page:
         """Delete an endpoint, all but the default one."""
         found = fetch(endpoint_id)
@@ -164,17 +163,17 @@ class Endpoints(PanelView):
 
         return attempt(work, url_for("users.detail", user_id=found["user_id"]))
 
-    @page("/endpoints/<uuid:endpoint_id>/disable", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/disable", methods=["POST"])
     def disable_endpoint(self, endpoint_id: UUID) -> Page:
         """Send nothing to an endpoint any more."""
         return _set_enabled(endpoint_id, enabled=False, said=gettext("The endpoint is disabled."))
 
-    @page("/endpoints/<uuid:endpoint_id>/enable", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/enable", methods=["POST"])
     def enable_endpoint(self, endpoint_id: UUID) -> Page:
         """Call an endpoint again, whyever it was not; its failures are forgotten."""
         return _set_enabled(endpoint_id, enabled=True, said=gettext("The endpoint is enabled."))
 
-    @page("/endpoints/<uuid:endpoint_id>/secret", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/secret", methods=["POST"])
     def endpoint_secret(self, endpoint_id: UUID) -> Page:
         """Show the secret; that it was shown is written down."""
         by, ring = actor(), keyring()
@@ -186,13 +185,13 @@ class Endpoints(PanelView):
         secret = in_transaction(work)
         return self._secret(endpoint_id, gettext("Secret of the endpoint"), secret)
 
-    @page("/endpoints/<uuid:endpoint_id>/secret/ask", roles=EVERYBODY)
+    @page("/endpoints/<uuid:endpoint_id>/secret/ask")
     def ask_rotate_endpoint(self, endpoint_id: UUID) -> Page:
         """Ask before the receiver has to learn a new secret."""
         found = fetch(endpoint_id)
         return self.render("endpoint_ask.html", found=found, act="rotate", form=ActForm())
 
-    @page("/endpoints/<uuid:endpoint_id>/secret/rotate", roles=EVERYBODY, methods=["POST"])
+    @page("/endpoints/<uuid:endpoint_id>/secret/rotate", methods=["POST"])
     def rotate_endpoint(self, endpoint_id: UUID) -> Page:
         """Give an endpoint a new secret and show it."""
         by, ring, secret = keeper(), keyring(), signing.new_secret()
@@ -230,7 +229,7 @@ def _details(found: Wire) -> Wire:
             "replays": [msgspec.json.decode(row[0]) for row in replays],
             "audit": (
                 audit_service.history(session, "webhook_endpoint", endpoint_id)
-                if viewer.is_admin
+                if viewer.sees_all
                 else []
             ),
         }

@@ -28,6 +28,7 @@ from standart.card_numbers import holds_card_number
 from standart.errors import DomainError, FieldError, InvalidInput, NameTaken
 from standart.extensions import settings
 from standart.models import Role, Scope, User
+from standart.services.access import SCOPES_OF
 from standart.webhooks.addresses import UrlRules, parse_url
 
 MAX_REASON = 500
@@ -69,10 +70,7 @@ class UserForm(PanelForm):
     name = StringField(lazy_gettext("Name"))
     role = SelectField(
         lazy_gettext("Role"),
-        choices=[
-            SelectChoice(role.value, messages.ROLES[role.value])
-            for role in (Role.REGULAR, Role.ADMIN)
-        ],
+        choices=[SelectChoice(role.value, messages.ROLES[role.value]) for role in reversed(Role)],
         default=Role.REGULAR.value,
     )
     commission_rate = StringField(
@@ -183,12 +181,11 @@ class KeyForm(PanelForm):
 
     def offer(self, role: Role) -> None:
         """Offer only the scopes that a key of this role may have."""
-        if role is not Role.ADMIN:
-            self.scopes.choices = [
-                SelectChoice(scope.value, messages.SCOPES[scope.value])
-                for scope in Scope
-                if scope is not Scope.CONFIRM
-            ]
+        self.scopes.choices = [
+            SelectChoice(scope.value, messages.SCOPES[scope.value])
+            for scope in Scope
+            if scope in SCOPES_OF[role]
+        ]
 
     def lifetime(self) -> timedelta | None:
         """Return how long the key shall count, ``None`` for no end."""

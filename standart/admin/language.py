@@ -20,6 +20,7 @@ from standart.extensions import settings
 LANGUAGES: Final = {"ru": "Русский", "en": "English"}
 LANGUAGE_COOKIE: Final = "standart_language"
 ZONE_COOKIE: Final = "standart_zone"
+CHOSEN_ZONE_COOKIE: Final = "standart_chosen_zone"
 
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}", re.ASCII)
 
@@ -45,10 +46,13 @@ def language() -> str:
 
 
 def viewer_zone() -> tuple[str, tzinfo]:
-    """Return name and rules of the time zone that the browser told by cookie, else UTC."""
-    name = request.cookies.get(ZONE_COOKIE, "UTC")
-    zone = _zone(name)
-    return ("UTC", UTC) if zone is None else (name, zone)
+    """Return name and rules of the zone that was chosen, else the browser's, else UTC."""
+    for cookie in (CHOSEN_ZONE_COOKIE, ZONE_COOKIE):
+        name = request.cookies.get(cookie, "")
+        zone = _zone(name)
+        if zone is not None:
+            return name, zone
+    return "UTC", UTC
 
 
 @lru_cache(maxsize=1024)

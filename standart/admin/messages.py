@@ -27,7 +27,12 @@ STATES: Final = {
     "dead": lazy_gettext("Given up"),
     "all": lazy_gettext("all"),
 }
-ROLES: Final = {"admin": lazy_gettext("Admin"), "regular": lazy_gettext("Merchant")}
+ROLES: Final = {
+    "admin": lazy_gettext("Admin"),
+    "operator": lazy_gettext("Operator"),
+    "viewer": lazy_gettext("Viewer"),
+    "regular": lazy_gettext("Merchant"),
+}
 DELIVERY_STATES: Final = {
     "waiting": lazy_gettext("Waiting"),
     "delivered": lazy_gettext("Delivered"),
@@ -156,6 +161,10 @@ ACTIONS: Final = {
     "user.webhook_secret_shown": lazy_gettext("Webhook secret shown"),
     "api_key.created": lazy_gettext("API key created"),
     "api_key.revoked": lazy_gettext("API key revoked"),
+    "session.ended": lazy_gettext("Logins ended"),
+    "second_factor.added": lazy_gettext("Second factor set up"),
+    "second_factor.removed": lazy_gettext("Second factor taken away"),
+    "recovery_codes.renewed": lazy_gettext("Recovery codes made anew"),
 }
 FIELDS: Final = {
     "name": lazy_gettext("Name"),
@@ -170,6 +179,7 @@ FIELDS: Final = {
     "reason": lazy_gettext("Reason"),
     "status": lazy_gettext("Status"),
     "prefix": lazy_gettext("API key"),
+    "logins": lazy_gettext("Logins"),
     "unique_reference": lazy_gettext("Unique references"),
     "amount": lazy_gettext("Amount"),
     "approvals": lazy_gettext("Approvals"),
@@ -246,7 +256,9 @@ _FIELD_MESSAGES: Final = (
     lazy_gettext("has more than 6 fractional digits"),
     lazy_gettext("must be between 0 and 1"),
     lazy_gettext("Name at least one scope."),
-    lazy_gettext("The scope confirm is for keys of admins only."),
+    lazy_gettext("The scope confirm is for keys of admins and operators only."),
+    lazy_gettext("This role may not have all of these scopes."),
+    lazy_gettext("This code is not right, or too old."),
     lazy_gettext("The lifetime must be positive."),
     lazy_gettext("must be at most 2048 characters"),
     lazy_gettext("must not contain spaces, control characters or backslashes"),

@@ -11,7 +11,7 @@ from flask_admin import Admin, BaseView
 from flask_login import current_user
 from wtforms import Field
 
-from standart.admin import language, messages, security, theme
+from standart.admin import language, matrix, messages, security, theme
 from standart.admin.menu import items_of
 from standart.services.session_service import Visitor
 
@@ -43,6 +43,7 @@ def render_page(
         admin_view=admin_view,
         menu=[] if anonymous else items_of(panel, admin_view),
         visitor=somebody,
+        may=_may,
         lang=language.language(),
         languages=language.LANGUAGES,
         account_url=_account_url(somebody),
@@ -56,6 +57,12 @@ def render_page(
         attributes=_attributes,
         **context,
     )
+
+
+def _may(endpoint: str) -> bool:
+    """Whether who is looking reaches a page: nobody is shown a way that is closed."""
+    somebody = visitor()
+    return somebody is not None and matrix.may(somebody.role, endpoint)
 
 
 def fingerprint(html: str) -> str:

@@ -27,6 +27,7 @@ from standart.models import (
     Transaction,
     User,
 )
+from standart.services.access import SETTLERS
 from standart.services.ledger_service import Balance
 
 
@@ -152,7 +153,8 @@ def approvals_of(
         .order_by(Approval.created_at)
     )
     if waits:
-        query = query.filter(User.active, User.role == Role.ADMIN)
+        consenting = {Role.ADMIN} if of is ApprovalOf.ADJUSTMENT else SETTLERS
+        query = query.filter(User.active, User.role.in_(consenting))
     return [(row.name, row.created_at) for row in session.execute(query)]
 
 

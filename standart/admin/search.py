@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import redirect, url_for
 
-from standart.admin.base import EVERYBODY, Page, PanelView, actor, page, query_text
+from standart.admin.base import Page, PanelView, actor, page, query_text
 from standart.extensions import on_connection
 from standart.services import search_service
 from standart.services.search_service import Hit
@@ -22,7 +22,7 @@ class Search(PanelView):
         """Leave it out of the menu."""
         return False
 
-    @page("/", roles=EVERYBODY)
+    @page("/")
     def index(self) -> Page:
         """Find anything by its id, a transaction by its reference, a user by its name."""
         wanted = query_text("q", _LONGEST)

@@ -9,7 +9,9 @@ from flask import Flask, Request, Response, g, request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 ROOT: Final = "/admin"
-_OWN_PATHS: Final = frozenset({"/", ROOT, "/login", "/logout", "/language", "/theme"})
+_OWN_PATHS: Final = frozenset(
+    {"/", ROOT, "/login", "/login/code", "/logout", "/language", "/theme"}
+)
 
 # A browser keeps a cookie of this prefix only from https, for this host and all its paths,
 # so no neighbouring host and no plain http answer can plant one.

@@ -10,7 +10,7 @@ from flask import redirect, request, url_for
 from sqlalchemy.orm import Session
 
 from standart.admin import listing, transaction_filters
-from standart.admin.base import ADMINS, Page, PanelView, actor, origin, page
+from standart.admin.base import Page, PanelView, actor, origin, page
 from standart.admin.forms import CancelForm
 from standart.admin.language import gettext
 from standart.admin.queries import Sum, as_sum
@@ -28,7 +28,7 @@ BUDGET_SECONDS: Final = 20.0
 class TransactionBulk(PanelView):
     """Part of the tab of transactions; the form works without script and asks first."""
 
-    @page("/bulk/<any(confirm, cancel):act>/ask", roles=ADMINS, methods=["POST"])
+    @page("/bulk/<any(confirm, cancel):act>/ask", methods=["POST"])
     def bulk_ask(self, act: str) -> Page:
         """Show what would be done to the chosen ones, and what cannot be done and why."""
         ids = in_transaction(_chosen)
@@ -48,7 +48,7 @@ class TransactionBulk(PanelView):
             sums=_sums(shown),
         )
 
-    @page("/bulk/<any(confirm, cancel):act>", roles=ADMINS, methods=["POST"])
+    @page("/bulk/<any(confirm, cancel):act>", methods=["POST"])
     def bulk(self, act: str) -> Page:
         """Do it; the answer tells of every row. The same form sent twice does nothing twice."""
         act_id = listing.as_id(request.form.get("act_id", ""))

@@ -11,7 +11,7 @@ from flask import Response
 from sqlalchemy.exc import DBAPIError
 
 from standart.admin import transaction_filters, workbook
-from standart.admin.base import EVERYBODY, Page, PanelView, actor, page
+from standart.admin.base import Page, PanelView, actor, page
 from standart.admin.slow import is_too_slow
 from standart.clock import now
 from standart.documents.csv import MARK, safe
@@ -37,7 +37,7 @@ _FREE: Final = frozenset(
 class TransactionExport(PanelView):
     """Part of the tab of transactions."""
 
-    @page("/export", roles=EVERYBODY)
+    @page("/export")
     def ask_export(self) -> Page:
         """Say how many rows it would be, and in which forms they come."""
         asked = in_transaction(lambda session: transaction_filters.read(session, actor()))
@@ -50,7 +50,7 @@ class TransactionExport(PanelView):
             parameters=transaction_filters.parameters(),
         )
 
-    @page("/export/<any(csv, xlsx):form>", roles=EVERYBODY, methods=["POST"])
+    @page("/export/<any(csv, xlsx):form>", methods=["POST"])
     def export(self, form: str) -> Page:
         """Note in the audit log who asked, then send the rows while they are read."""
         viewer = actor()

@@ -4,77 +4,48 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from flask import flash, redirect, url_for
+from flask import url_for
 from sqlalchemy.orm import Session
 
-from standart.admin import messages, queries
-from standart.admin.base import ADMINS, Page, PanelView, actor, attempt, get_user, page
-from standart.admin.forms import ActForm, KeyForm
+from standart.admin import key_pages
+from standart.admin.base import Page, actor, get_user, page
+from standart.admin.forms import ActForm
 from standart.admin.language import gettext
-from standart.errors import DomainError, NotFound
+from standart.admin.user_logins import UserLogins
 from standart.extensions import in_transaction, keyring
-from standart.models import Scope
-from standart.services import endpoint_service, key_service
+from standart.services import endpoint_service
 
 
-class UserSecrets(PanelView):
+class UserSecrets(UserLogins):
     """What belongs to a user and opens something."""
 
-    @page("/<uuid:user_id>/keys", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/keys", methods=["POST"])
     def create_key(self, user_id: UUID) -> Page:
         """Make an API key; its text is in this answer and nowhere else."""
-        form = KeyForm()
-        back = redirect(url_for(".detail", user_id=user_id), 303)
-        if not form.validate():
-            flash(gettext("The key was not made: the form does not fit."), "error")
-            return back
+        back = url_for(".detail", user_id=user_id)
+        return key_pages.create(self, user_id, back, gettext("To the user"))
 
-        def work(session: Session) -> tuple[str, str]:
-            user = get_user(session, user_id)
-            _, plain = key_service.create_key(
-                session,
-                actor(),
-                user,
-                scopes=[Scope(scope) for scope in form.scopes.data or ()],
-                lifetime=form.lifetime(),
-            )
-            return user.name, plain
-
-        try:
-            name, plain = in_transaction(work)
-        except NotFound:
-            raise
-        except DomainError as error:
-            flash(messages.describe(error), "error")
-            return back
-        heading = gettext("New API key of %(name)s", name=name)
-        return self._shown(user_id, heading, gettext("API key"), plain, once=True), 201
-
-    @page("/<uuid:user_id>/keys/<uuid:key_id>/ask", roles=ADMINS)
+    @page("/<uuid:user_id>/keys/<uuid:key_id>/ask")
     def ask_revoke(self, user_id: UUID, key_id: UUID) -> Page:
         """Ask before a key stops to open anything."""
         return self.render(
             "secret_ask.html",
             user_id=user_id,
-            heading=gettext("Revoke the key %(prefix)s…?", prefix=_prefix(user_id, key_id)),
+            heading=gettext(
+                "Revoke the key %(prefix)s…?", prefix=key_pages.prefix_of(user_id, key_id)
+            ),
             text=gettext("Whoever uses it gets 401 from now on. This cannot be undone."),
             button=gettext("Revoke"),
             action=url_for(".revoke_key", user_id=user_id, key_id=key_id),
             form=ActForm(),
         )
 
-    @page("/<uuid:user_id>/keys/<uuid:key_id>/revoke", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/keys/<uuid:key_id>/revoke", methods=["POST"])
     def revoke_key(self, user_id: UUID, key_id: UUID) -> Page:
         """Revoke a key; it counts with the next request."""
-        prefix = _prefix(user_id, key_id)
+        return key_pages.revoke(user_id, key_id, url_for(".detail", user_id=user_id))
 
-        def work() -> str:
-            in_transaction(lambda session: key_service.revoke_key(session, actor(), prefix))
-            return gettext("The key is revoked.")
-
-        return attempt(work, url_for(".detail", user_id=user_id))
-
-    @page("/<uuid:user_id>/secret", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/secret", methods=["POST"])
     def show_secret(self, user_id: UUID) -> Page:
         """Show the webhook secret; that it was shown is written down."""
 
@@ -87,7 +58,7 @@ class UserSecrets(PanelView):
         heading = gettext("Webhook secret of %(name)s", name=name)
         return self._shown(user_id, heading, gettext("Webhook secret"), secret, once=False)
 
-    @page("/<uuid:user_id>/secret/ask", roles=ADMINS)
+    @page("/<uuid:user_id>/secret/ask")
     def ask_rotate(self, user_id: UUID) -> Page:
         """Ask before receivers have to learn a new secret."""
         in_transaction(lambda session: get_user(session, user_id))
@@ -101,7 +72,7 @@ class UserSecrets(PanelView):
             form=ActForm(),
         )
 
-    @page("/<uuid:user_id>/secret/rotate", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/secret/rotate", methods=["POST"])
     def rotate_secret(self, user_id: UUID) -> Page:
         """Give the user a new webhook secret and show it."""
 
@@ -124,10 +95,3 @@ class UserSecrets(PanelView):
             back=url_for(".detail", user_id=user_id),
             back_text=gettext("To the user"),
         )
-
-
-def _prefix(user_id: UUID, key_id: UUID) -> str:
-    prefix = in_transaction(lambda session: queries.key_prefix(session, user_id, key_id))
-    if prefix is None:
-        raise NotFound
-    return prefix

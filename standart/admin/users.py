@@ -13,10 +13,8 @@ from flask import flash, redirect, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import endpoints, listing, queries
+from standart.admin import endpoints, listing, matrix, queries
 from standart.admin.base import (
-    ADMINS,
-    EVERYBODY,
     Page,
     actor,
     attempt,
@@ -26,17 +24,20 @@ from standart.admin.base import (
 )
 from standart.admin.forms import KeyForm, KnownUserForm, UserForm
 from standart.admin.language import gettext
+from standart.admin.pages import visitor
 from standart.admin.user_secrets import UserSecrets
 from standart.clock import now
 from standart.errors import DomainError, NotFound
 from standart.extensions import in_transaction, keyring, settings
-from standart.models import DisabledReason, User
+from standart.models import DisabledReason, PanelSession, User
 from standart.services import (
     audit_service,
     fee_service,
     key_service,
     ledger_service,
     limit_service,
+    second_factor_service,
+    session_service,
     user_service,
 )
 from standart.services.access import Actor
@@ -44,11 +45,14 @@ from standart.services.access import Actor
 # 20 characters of base 64: 120 bits.
 _PASSWORD_BYTES: Final = 15
 
+# Who may end the logins of others sees them.
+_ENDS: Final = "users.end_session"
+
 
 class Users(UserSecrets):
     """The tab of users; a regular user has one page of it, its own."""
 
-    @page("/", roles=ADMINS)
+    @page("/")
     def index(self) -> Page:
         """List by name, with what is available to each."""
         part = query_text("name", 128)
@@ -67,7 +71,7 @@ class Users(UserSecrets):
 
         return self.render("users.html", listing=in_transaction(read), asked={"name": part})
 
-    @page("/new", roles=ADMINS, methods=["GET", "POST"])
+    @page("/new", methods=["GET", "POST"])
     def new(self) -> Page:
         """Add a user; what is shown after that is shown this once."""
         form = UserForm()
@@ -99,7 +103,7 @@ class Users(UserSecrets):
             "user_created.html", user_id=user_id, name=name, secret=secret, password=generated
         ), 201
 
-    @page("/<uuid:user_id>", roles=EVERYBODY)
+    @page("/<uuid:user_id>")
     def detail(self, user_id: UUID) -> Page:
         """Show one user with balances, fees, limits and keys."""
         viewer = actor()
@@ -119,7 +123,9 @@ class Users(UserSecrets):
                 ],
                 "keys": key_service.list_keys(session, user_id),
                 "endpoints": endpoints.of_user(session, user_id),
-                "audit": audit_service.history(session, "user", user_id) if viewer.is_admin else [],
+                "sessions": _sessions(session, user_id) if matrix.may(viewer.role, _ENDS) else [],
+                "second_factor": second_factor_service.is_enrolled(session, user_id),
+                "audit": audit_service.history(session, "user", user_id) if viewer.sees_all else [],
             }
             session.expunge_all()
             return shown
@@ -129,7 +135,7 @@ class Users(UserSecrets):
         form.offer(shown["user"].role)
         return self.render("user.html", form=form, at=now(), **shown)
 
-    @page("/<uuid:user_id>/edit", roles=ADMINS, methods=["GET", "POST"])
+    @page("/<uuid:user_id>/edit", methods=["GET", "POST"])
     def edit(self, user_id: UUID) -> Page:
         """Change a user; a blank password stays as it is."""
         form = KnownUserForm()
@@ -153,7 +159,7 @@ class Users(UserSecrets):
                 # To save a URL, the same one too, is to say that its receiver is back.
                 changed.setdefault("webhook_url", user.webhook_url)
             if changed:
-                user_service.update_user(session, actor(), user, **changed)
+                user_service.update_user(session, actor(), user, keep=_own_login(user), **changed)
 
         try:
             in_transaction(work)
@@ -166,7 +172,7 @@ class Users(UserSecrets):
         flash(gettext("Saved."), "success")
         return redirect(url_for(".detail", user_id=user_id), 303)
 
-    @page("/<uuid:user_id>/ask/<any(delete, deactivate, activate):act>", roles=ADMINS)
+    @page("/<uuid:user_id>/ask/<any(delete, deactivate, activate):act>")
     def ask(self, user_id: UUID, act: str) -> Page:
         """Ask before a user goes; one with transactions can only be deactivated."""
         user = _fetch(user_id)
@@ -175,7 +181,7 @@ class Users(UserSecrets):
             return redirect(url_for(".ask", user_id=user_id, act="deactivate"), 303)
         return self.render("user_ask.html", user=user, act=act, history=history)
 
-    @page("/<uuid:user_id>/delete", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/delete", methods=["POST"])
     def delete(self, user_id: UUID) -> Page:
         """Delete a user that never had a transaction."""
 
@@ -189,20 +195,37 @@ class Users(UserSecrets):
 
         return attempt(work, url_for(".index"))
 
-    @page("/<uuid:user_id>/deactivate", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/deactivate", methods=["POST"])
     def deactivate(self, user_id: UUID) -> Page:
         """End a user's keys and logins; what is pending can still be settled."""
         return _set_active(user_id, active=False, said=gettext("The user is deactivated."))
 
-    @page("/<uuid:user_id>/activate", roles=ADMINS, methods=["POST"])
+    @page("/<uuid:user_id>/activate", methods=["POST"])
     def activate(self, user_id: UUID) -> Page:
         """Let a deactivated user in again."""
         return _set_active(user_id, active=True, said=gettext("The user is active again."))
 
 
+def _own_login(user: User) -> str | None:
+    """Return the token of this login where somebody changes its own user."""
+    somebody = visitor()
+    mine = somebody is not None and somebody.user_id == user.id
+    return somebody.token if somebody is not None and mine else None
+
+
+def _sessions(session: Session, user_id: UUID) -> list[PanelSession]:
+    configured = settings()
+    return session_service.list_sessions(
+        session,
+        user_id,
+        idle_seconds=configured.session_idle_seconds,
+        lifetime_seconds=configured.session_lifetime_seconds,
+    )
+
+
 def _holdings(session: Session, viewer: Actor, user_id: UUID) -> list[queries.Holding]:
     held = ledger_service.holdings(
-        session.connection(), viewer, user_id=user_id if viewer.is_admin else None
+        session.connection(), viewer, user_id=user_id if viewer.sees_all else None
     )
     return [queries.as_holding(each) for each in held]
 

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from standart.admin import health, listing, messages, queries, webhook_queries
 from standart.admin.base import (
-    EVERYBODY,
     Page,
     actor,
     attempt,
@@ -36,19 +35,19 @@ _SHOWN_ATTEMPTS: Final = 50
 class Webhooks(EndpointChecks):
     """The tab of events, deliveries and endpoints."""
 
-    @page("/", roles=EVERYBODY)
+    @page("/")
     def index(self) -> Page:
         """List events, newest first; above them how sending does, and who is in trouble."""
         return self.render("webhooks.html", **in_transaction(_list))
 
-    @page("/<uuid:event_id>", roles=EVERYBODY)
+    @page("/<uuid:event_id>")
     def detail(self, event_id: UUID) -> Page:
         """Show one event: its body and every try to deliver it."""
         return self.render(
             "webhook.html", **in_transaction(lambda session: _details(session, event_id))
         )
 
-    @page("/<uuid:event_id>/ask", roles=EVERYBODY)
+    @page("/<uuid:event_id>/ask")
     def ask_replay(self, event_id: UUID) -> Page:
         """Ask to whom an event shall be sent anew."""
         return self._ask_replay(event_id)
@@ -60,7 +59,7 @@ class Webhooks(EndpointChecks):
             form.offer(endpoints, request.args.get("endpoint", ""))
         return self.render("replay_ask.html", event=event, form=form)
 
-    @page("/<uuid:event_id>/replay", roles=EVERYBODY, methods=["POST"])
+    @page("/<uuid:event_id>/replay", methods=["POST"])
     def replay(self, event_id: UUID) -> Page:
         """Send an event anew, with the id and the body that it has."""
         _, endpoints = in_transaction(lambda session: _event_and_receivers(session, event_id))
@@ -127,7 +126,7 @@ def _details(session: Session, event_id: UUID) -> Wire:
 def _list(session: Session) -> dict[str, Any]:
     viewer = actor()
     connection = session.connection()
-    asked = _asked(viewer.is_admin)
+    asked = _asked(viewer.sees_all)
     user = user_service.find_user(session, asked["user"]) if asked["user"] else None
     transaction_id = listing.as_id(asked["transaction"])
     endpoint_id = listing.as_id(asked["endpoint"])
@@ -154,7 +153,7 @@ def _list(session: Session) -> dict[str, Any]:
         )
     events: list[Wire] = [msgspec.json.decode(row[0]) for row in rows]
     names = queries.names_of(session, (UUID(event["user_id"]) for event in events))
-    owner_id = (user.id if user else None) if viewer.is_admin else viewer.user_id
+    owner_id = (user.id if user else None) if viewer.sees_all else viewer.user_id
     return {
         "listing": listing.listing(
             [_row(event, names) for event in events],
@@ -162,15 +161,15 @@ def _list(session: Session) -> dict[str, Any]:
             _chips(asked),
         ),
         "asked": asked,
-        "health": health.of_webhooks(connection) if viewer.is_admin else [],
+        "health": health.of_webhooks(connection) if viewer.sees_all else [],
         "troubled": webhook_queries.troubled(connection, owner_id, limit=_SHOWN_TROUBLES),
     }
 
 
-def _asked(is_admin: bool) -> dict[str, str]:
+def _asked(sees_all: bool) -> dict[str, str]:
     type_, state = request.args.get("type", ""), request.args.get("state", "")
     return {
-        "user": query_text("user") if is_admin else "",
+        "user": query_text("user") if sees_all else "",
         "type": type_ if type_ in messages.EVENT_TYPES else "",
         "state": state if state in messages.DELIVERY_STATES else "",
         "endpoint": query_text("endpoint"),

@@ -21,6 +21,7 @@ COMMANDS = {
     "create-api-key": "standart.cli.users:create_api_key",
     "revoke-api-key": "standart.cli.users:revoke_api_key",
     "list-users": "standart.cli.users:list_users",
+    "reset-second-factor": "standart.cli.users:reset_second_factor",
     "update-user": "standart.cli.users:update_user",
     "set-limit": "standart.cli.limits:set_limit",
     "list-limits": "standart.cli.limits:list_limits",

@@ -23,7 +23,7 @@ from standart.cli.base import (
 from standart.config import Settings
 from standart.errors import InvalidInput
 from standart.models import Role, Scope, User
-from standart.services import key_service, user_service
+from standart.services import key_service, second_factor_service, user_service
 from standart.webhooks.addresses import parse_url
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -155,6 +155,21 @@ def update_user(
     click.echo(f"updated user {user.name}: {json.dumps({key: shown[key] for key in changes})}")
 
 
+@click.command("reset-second-factor", cls=ServiceCommand)
+@click.argument("name")
+def reset_second_factor(name: str) -> None:
+    """Let the password alone open the login of the user NAME again; its logins end."""
+    with database(require_secrets=False) as base, base.transaction() as session:
+        user = named_user(session, name)
+        had_one = second_factor_service.is_enrolled(session, user.id)
+        second_factor_service.remove(session, OPERATOR, user)
+    click.echo(
+        f"{user.name} has no second factor any more"
+        if had_one
+        else f"{user.name} had no second factor"
+    )
+
+
 @click.command("create-api-key", cls=ServiceCommand)
 @click.argument("name")
 @click.option(
@@ -164,7 +179,7 @@ def update_user(
     type=click.Choice([scope.value for scope in Scope]),
     default=[scope.value for scope in (Scope.READ, Scope.WRITE)],
     show_default=True,
-    help="What the key may do; repeatable. confirm is for admins only.",
+    help="What the key may do; repeatable. confirm is for admins and operators only.",
 )
 @click.option("--expires-in", help="A duration such as 12h, 90d or 52w; by default never.")
 def create_api_key(name: str, scopes: tuple[str, ...], expires_in: str | None) -> None:

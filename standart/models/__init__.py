@@ -13,13 +13,23 @@ from standart.models.kinds import (
     DisabledReason,
     JournalKind,
     LimitKind,
+    LoginStep,
     MatchedBy,
     Outcome,
     ReplayScope,
     Role,
     Scope,
+    Theme,
 )
 from standart.models.ledger import Account, AccountBalance, BalanceDelta, Entry, Journal
+from standart.models.logins import (
+    LoginFailure,
+    PanelPreference,
+    PanelSession,
+    PendingLogin,
+    RecoveryCode,
+    SecondFactor,
+)
 from standart.models.movements import Adjustment, Approval, Payout
 from standart.models.proof import MARK_BYTES, BookClock, Close, Particulars, Seal, SigningKey
 from standart.models.reconciliations import Reconciliation, ReconciliationRow
@@ -31,8 +41,6 @@ from standart.models.users import (
     FeeSchedule,
     Limit,
     LimitSum,
-    LoginFailure,
-    PanelSession,
     User,
 )
 from standart.models.webhooks import (
@@ -79,24 +87,30 @@ __all__ = [
     "LimitKind",
     "LimitSum",
     "LoginFailure",
+    "LoginStep",
     "MatchedBy",
     "MerchantHourlySum",
     "MerchantSum",
     "Note",
     "Outcome",
+    "PanelPreference",
     "PanelSession",
     "Particulars",
     "Payout",
+    "PendingLogin",
     "Reconciliation",
     "ReconciliationRow",
+    "RecoveryCode",
     "Refund",
     "RefundTotal",
     "ReplayScope",
     "Role",
     "Scope",
     "Seal",
+    "SecondFactor",
     "SigningKey",
     "SumsMark",
+    "Theme",
     "Transaction",
     "User",
     "WebhookEndpoint",

@@ -9,9 +9,15 @@ MAX_AMOUNT = 10**15
 
 
 class Role(StrEnum):
-    """What a user may do: an admin sees and settles all, a regular one owns its rows."""
+    """What a user may do.
+
+    An admin may do all; an operator sees and settles all, but manages neither users nor
+    settings; a viewer sees all and changes nothing; a regular one owns its rows.
+    """
 
     ADMIN = "admin"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
     REGULAR = "regular"
 
 
@@ -23,6 +29,20 @@ class Scope(StrEnum):
     CONFIRM = "confirm"
     REFUND = "refund"
     PAYOUT = "payout"
+
+
+class LoginStep(StrEnum):
+    """What somebody who wants in shows: first the password, then a code."""
+
+    PASSWORD = "password"  # noqa: S105 - the word, no password
+    CODE = "code"
+
+
+class Theme(StrEnum):
+    """The colours of the panel; without a choice those of the device."""
+
+    LIGHT = "light"
+    DARK = "dark"
 
 
 class AccountKind(StrEnum):

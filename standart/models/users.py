@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     ForeignKey,
-    Identity,
     Index,
     LargeBinary,
     Numeric,
@@ -179,38 +178,3 @@ class LimitSum(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     # Currency → minor units.
     amounts: Mapped[dict[str, int]] = mapped_column(JSONB)
-
-
-class PanelSession(Base):
-    """A login in the panel; the cookie holds the token, this row only its SHA-256."""
-
-    __tablename__ = "panel_sessions"
-    __table_args__ = (
-        PrimaryKeyConstraint("digest"),
-        Index("ix_panel_sessions_user_id", "user_id"),
-    )
-
-    digest: Mapped[bytes] = mapped_column(LargeBinary)
-    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
-    # Who made the password that opened it.
-    made_by: Mapped[list[UUID]] = people()
-    created_at: Mapped[datetime] = written_at()
-    last_seen_at: Mapped[datetime] = written_at()
-    ip: Mapped[str | None] = mapped_column(Text)
-    user_agent: Mapped[str | None] = mapped_column(Text)
-
-
-class LoginFailure(Base):
-    """A failed login, counted for the throttle; old ones are purged."""
-
-    __tablename__ = "login_failures"
-    __table_args__ = (
-        PrimaryKeyConstraint("id"),
-        Index("ix_login_failures_name", "name", "created_at"),
-        Index("ix_login_failures_ip", "ip", "created_at"),
-    )
-
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True))
-    name: Mapped[str] = mapped_column(Text)
-    ip: Mapped[str] = mapped_column(Text)
-    created_at: Mapped[datetime] = written_at()

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 from uuid import UUID
 
-from standart.errors import InsufficientScope, NotFound
+from standart.errors import Forbidden, InsufficientScope, NotFound
 from standart.models import Role, Scope
+
+STAFF: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.VIEWER})
+"""Who sees the rows of everybody."""
+
+SETTLERS: Final = frozenset({Role.ADMIN, Role.OPERATOR})
+"""Who decides over the money of everybody, and so whose consents count."""
+
+SCOPES_OF: Final[Mapping[Role, frozenset[Scope]]] = MappingProxyType(
+    {
+        Role.ADMIN: frozenset(Scope),
+        # To pay out on a merchant's behalf is no decision over what the merchant asked for.
+        Role.OPERATOR: frozenset({Scope.READ, Scope.WRITE, Scope.CONFIRM, Scope.REFUND}),
+        Role.VIEWER: frozenset({Scope.READ}),
+        Role.REGULAR: frozenset(Scope) - {Scope.CONFIRM},
+    }
+)
+"""The scopes that a key of each role may have at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +60,18 @@ class Actor:
 
     @property
     def is_admin(self) -> bool:
-        """Whether the actor sees and settles everybody's transactions."""
+        """Whether the actor manages users, and acts on behalf of merchants."""
         return self.role is Role.ADMIN
+
+    @property
+    def settles(self) -> bool:
+        """Whether the actor decides over everybody's transactions, refunds and payouts."""
+        return self.role in SETTLERS
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether the actor sees everybody's rows."""
+        return self.role in STAFF
 
     def require(self, scope: Scope) -> None:
         """Refuse an actor that lacks ``scope``.
@@ -58,7 +87,18 @@ class Actor:
 
     def owns(self, user_id: UUID) -> bool:
         """Whether rows of ``user_id`` may be seen by this actor."""
-        return self.is_admin or self.user_id == user_id
+        return self.sees_all or self.user_id == user_id
+
+    def require_keeper(self, user_id: UUID) -> None:
+        """Refuse who may see what belongs to ``user_id`` but not change its settings.
+
+        Raises:
+            NotFound: as ``require_owner``.
+            Forbidden: the actor is of the staff, but no admin.
+        """
+        self.require_owner(user_id)
+        if self.sees_all and not self.is_admin:
+            raise Forbidden("Only the merchant or an admin may do this.")
 
     def require_owner(self, user_id: UUID) -> None:
         """Refuse rows of somebody else exactly as rows that do not exist.
@@ -94,6 +134,6 @@ def operator(
     origin: Origin,
     made_by: frozenset[UUID] = frozenset(),
 ) -> Actor:
-    """The actor behind a panel session: an admin may settle, a regular user only reads."""
-    scopes = frozenset(Scope) if role is Role.ADMIN else frozenset({Scope.READ})
+    """The actor behind a panel session: its role's rights, but a regular user only reads."""
+    scopes = frozenset({Scope.READ}) if role is Role.REGULAR else SCOPES_OF[role]
     return Actor(user_id, name, role, scopes, origin, made_by)

@@ -94,6 +94,16 @@ def require_admin(actor: Actor) -> None:
         raise Forbidden("Only an admin may do this.")
 
 
+def require_settler(actor: Actor) -> None:
+    """Refuse everybody but admins and operators, whatever scopes the key has.
+
+    Raises:
+        Forbidden: the actor is neither.
+    """
+    if not actor.settles:
+        raise Forbidden("Only an admin or an operator may do this.")
+
+
 def _proven(connection: Connection, caller: KeyDigest | Actor, origin: Origin) -> Actor:
     """Return who asks, by the database's word of this moment."""
     if isinstance(caller, KeyDigest):

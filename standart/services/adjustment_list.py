@@ -34,7 +34,7 @@ def list_adjustments(
     """
     actor.require(Scope.READ)
     wanted: dict[str, Any] = {
-        "a.user_id = :owner_id": None if actor.is_admin else actor.user_id,
+        "a.user_id = :owner_id": None if actor.sees_all else actor.user_id,
         "a.user_id = :user_id": user_id,
         "a.status = :status": status,
         "a.currency = :currency": currency,

@@ -2,7 +2,7 @@
 
 The first consent is kept and changes nothing else; the second one lets the act happen. The
 caller holds the lock of the row that it is about, so that the count is exact. A consent counts
-while its giver is an active admin.
+while its giver is active and may give one: an admin, or an operator for all but adjustments.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from standart.models import ApprovalOf
 from standart.money import Money
 from standart.services import audit_service
 from standart.services.access import Actor
+from standart.services.wire import may_consent
 
 NEEDED = 2
 
@@ -31,8 +32,8 @@ NOBODY_ELSE: Final[Thresholds] = MappingProxyType({})
 # Locked, so that who may agree now may do so until the commit; by id, like those who take
 # rights away.
 _GIVEN = text(
-    """
-    SELECT a.approver_id, a.hands, a.act_id, u.active AND u.role = 'admin' AS counts
+    f"""
+    SELECT a.approver_id, a.hands, a.act_id, {may_consent("u", "a.object_type")} AS counts
     FROM approvals a JOIN users u ON u.id = a.approver_id
     WHERE a.user_id = :user_id AND a.object_type = :object_type AND a.object_id = :object_id
     ORDER BY u.id FOR SHARE OF u
@@ -68,8 +69,8 @@ def approve(
     if its first run kept the consent and the connection died then, that is no second one.
     ``told_as`` is what the audit log calls a consent that waits for another one.
 
-    Only those of active admins count. Two that may come from one hand are one: somebody who
-    made the key or the password of another admin cannot be both.
+    Only those of people who may still agree count. Two that may come from one hand are one:
+    somebody who made the key or the password of another person cannot be both.
 
     Raises:
         SecondPersonRequired: the actor has agreed before, or who has shares a hand with it.

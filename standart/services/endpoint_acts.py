@@ -94,6 +94,7 @@ def create(
     def work(actor: Actor) -> Answer:
         endpoint_rules.require({name: getattr(new, name) for name in _CHECKED})
         owner_id = merchants.meant_by(connection, actor, new.user_id).id
+        actor.require_keeper(owner_id)
         # Held until the commit, so that two requests cannot both be the twentieth.
         if connection.execute(sql.HOLD_OWNER, {"user_id": owner_id}).one_or_none() is None:
             raise InvalidInput.of("user_id", "This user was deleted meanwhile.")
@@ -248,8 +249,10 @@ def _held(connection: Connection, actor: Actor, endpoint_id: UUID) -> Row[Any]:
 
     Raises:
         NotFound: unknown, deleted, or not the actor's, in the same words.
+        Forbidden: see ``Actor.require_keeper``.
     """
     owner_id = owner_of(connection, actor, endpoint_id)
+    actor.require_keeper(owner_id)
     connection.execute(sql.HOLD_LANE, {"user_id": owner_id, "id": endpoint_id})
     row = connection.execute(sql.HOLD, {"id": endpoint_id}).one_or_none()
     if row is None:

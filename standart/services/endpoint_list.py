@@ -29,7 +29,7 @@ def list_endpoints(
     """
     actor.require(Scope.READ)
     wanted: dict[str, Any] = {
-        "w.user_id = :owner_id": None if actor.is_admin else actor.user_id,
+        "w.user_id = :owner_id": None if actor.sees_all else actor.user_id,
         "w.user_id = :user_id": user_id,
     }
     used = {condition: value for condition, value in wanted.items() if value is not None}

@@ -85,7 +85,7 @@ def list_events(
     """
     actor.require(Scope.READ)
     wanted: dict[str, Any] = {
-        "v.user_id = :owner_id": None if actor.is_admin else actor.user_id,
+        "v.user_id = :owner_id": None if actor.sees_all else actor.user_id,
         "v.user_id = :user_id": user_id,
         "v.type = :type": type,
         "v.transaction_id = :transaction_id": transaction_id,

@@ -49,7 +49,7 @@ def confirm(
     """
 
     def work(actor: Actor) -> Answer:
-        acts.require_admin(actor)
+        acts.require_settler(actor)
         owner_id = connection.scalar(_LOCK, {"id": transaction_id})
         if owner_id is None:
             raise NotFound

@@ -24,7 +24,7 @@ from standart.clock import new_id, now
 from standart.errors import InvalidInput, NotFound, Unauthenticated
 from standart.models import ApiKey, Role, Scope, User
 from standart.services import audit_service
-from standart.services.access import Actor, Origin
+from standart.services.access import SCOPES_OF, SETTLERS, Actor, Origin
 
 PREFIX = "sk_live_"
 DEFAULT_SCOPES = frozenset({Scope.READ, Scope.WRITE})
@@ -94,9 +94,7 @@ def authenticate(connection: Connection, digest: KeyDigest, origin: Origin) -> A
         raise Unauthenticated("The API key is not valid.")
     role = Role(row.role)
     scopes = frozenset(Scope(scope) for scope in row.scopes)
-    if role is not Role.ADMIN:
-        scopes -= {Scope.CONFIRM}
-    return Actor(row.id, row.name, role, scopes, origin, frozenset(row.made_by))
+    return Actor(row.id, row.name, role, scopes & SCOPES_OF[role], origin, frozenset(row.made_by))
 
 
 def create_key(
@@ -110,7 +108,7 @@ def create_key(
     """Add a key for ``user``; return its row and the plain text, which is shown this once.
 
     Raises:
-        InvalidInput: ``confirm`` for a user that is no admin, no scope at all, or a
+        InvalidInput: a scope that the user's role does not have, no scope at all, or a
             lifetime that is not positive or ends after the year 9999.
         NotFound: the user was deleted meanwhile.
     """
@@ -125,8 +123,12 @@ def create_key(
     )
     if role is None:
         raise NotFound("There is no such user.")
-    if Scope.CONFIRM in wanted and role is not Role.ADMIN:
-        raise InvalidInput.of("scopes", "The scope confirm is for keys of admins only.")
+    if Scope.CONFIRM in wanted and role not in SETTLERS:
+        raise InvalidInput.of(
+            "scopes", "The scope confirm is for keys of admins and operators only."
+        )
+    if not wanted <= SCOPES_OF[role]:
+        raise InvalidInput.of("scopes", "This role may not have all of these scopes.")
     plain = generate()
     key = ApiKey(
         user_id=user.id,

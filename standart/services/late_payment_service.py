@@ -119,7 +119,7 @@ def record_late_payment(
     """
 
     def work(actor: Actor) -> Answer:
-        acts.require_admin(actor)
+        acts.require_settler(actor)
         old = _ended(connection, actor, late.transaction_id)
         of_old = {"user_id": old.user_id, "late_for": old.id}
         made = connection.execute(_OF_THE_OLD_ONE, of_old).one_or_none()

@@ -131,9 +131,9 @@ def owner_of(actor: Actor, user_id: UUID | None) -> UUID:
         InvalidInput: ``user_id`` is missing, or not the actor's to name.
     """
     actor.require(Scope.READ)
-    if actor.is_admin and user_id is None:
+    if actor.sees_all and user_id is None:
         raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
-    if not actor.is_admin and user_id is not None:
+    if not actor.sees_all and user_id is not None:
         raise InvalidInput.of("user_id", "Only an admin's key may name a merchant.")
     owner_id = user_id or actor.user_id
     assert owner_id is not None

@@ -36,9 +36,9 @@ def meant_by(
         InvalidInput: an admin names nobody, a merchant names somebody, or the user is
             unknown or deactivated.
     """
-    if actor.is_admin and user_id is None:
+    if actor.sees_all and user_id is None:
         raise InvalidInput.of("user_id", "An admin's key must name the merchant.")
-    if not actor.is_admin and user_id is not None:
+    if not actor.sees_all and user_id is not None:
         raise InvalidInput.of("user_id", "Only an admin's key may name a merchant.")
     query = _HOLD if leaving else _READ
     row = connection.execute(query, {"user_id": user_id or actor.user_id}).one_or_none()

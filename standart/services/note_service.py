@@ -70,7 +70,7 @@ def create_note(
     """
 
     def work(actor: Actor) -> Answer:
-        if new.internal and not actor.is_admin:
+        if new.internal and not actor.settles:
             raise InvalidInput.of("internal", "Only an admin may write internal notes.")
         owner_id = _owner(connection, actor, new.transaction_id)
         note = {"user_id": owner_id, "id": new.fresh_id}
@@ -114,7 +114,7 @@ def list_notes(
         "limit": limit,
     }
     conditions = ["n.user_id = :user_id", "n.transaction_id = :transaction_id"]
-    if not actor.is_admin:
+    if not actor.sees_all:
         conditions.append("NOT n.internal")
     if after is not None:
         conditions.append("(n.created_at, n.id) < (:after_at, :after_id)")

@@ -70,7 +70,7 @@ def read(
     """
 
     def work(actor: Actor) -> Answer:
-        acts.require_admin(actor)
+        acts.require_settler(actor)
         row = connection.execute(payout_sql.DESTINATION, {"id": payout_id}).one_or_none()
         if row is None:
             raise NotFound

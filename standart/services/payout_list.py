@@ -33,7 +33,7 @@ def list_payouts(
     """
     actor.require(Scope.READ)
     wanted: dict[str, Any] = {
-        "p.user_id = :owner_id": None if actor.is_admin else actor.user_id,
+        "p.user_id = :owner_id": None if actor.sees_all else actor.user_id,
         "p.user_id = :user_id": user_id,
         "p.status = :status": status,
         "p.currency = :currency": currency,

@@ -125,7 +125,7 @@ def approve(
     """
 
     def work(actor: Actor) -> Answer:
-        acts.require_admin(actor)
+        acts.require_settler(actor)
         held = _Held.of(connection, actor, payout_id)
         if held.target(PayoutAction.APPROVE) is held.status:
             return Answer(200, _read(connection, actor, payout_id))
@@ -161,7 +161,7 @@ def reject(
     """
 
     def work(actor: Actor) -> Answer:
-        acts.require_admin(actor)
+        acts.require_settler(actor)
         return _end(connection, actor, payout_id, PayoutAction.REJECT, reason)
 
     return acts.perform(connection, caller, origin, Scope.CONFIRM, work, claim=claim)
@@ -209,7 +209,7 @@ def complete(
     action = PayoutAction.PAY if paid else PayoutAction.FAIL
 
     def work(actor: Actor) -> Answer:
-        acts.require_admin(actor)
+        acts.require_settler(actor)
         return _end(connection, actor, payout_id, action, reason)
 
     return acts.perform(connection, caller, origin, Scope.CONFIRM, work, claim=claim)
@@ -241,7 +241,7 @@ class _Held:
 
     @classmethod
     def of(cls, connection: Connection, actor: Actor, payout_id: UUID) -> _Held:
-        owner_id = None if actor.is_admin else actor.user_id
+        owner_id = None if actor.sees_all else actor.user_id
         row = connection.execute(sql.HOLD, {"id": payout_id, "owner_id": owner_id}).one_or_none()
         if row is None:
             raise NotFound

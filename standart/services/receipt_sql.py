@@ -60,7 +60,7 @@ READ_BY_KEY: Final = HotStatement(
     f"""
     WITH {CALLER}
     SELECT {_SHOWN} FROM ({_ONE}) AS one, caller c
-    WHERE c.role = 'admin' OR one.user_id = c.id
+    WHERE c.role IN ('admin', 'operator', 'viewer') OR one.user_id = c.id
     """
 )
 

@@ -166,7 +166,7 @@ def list_refunds(
             conditions.append(condition)
             parameters.update(values)
 
-    add("f.user_id = :owner_id", owner_id=None if actor.is_admin else actor.user_id)
+    add("f.user_id = :owner_id", owner_id=None if actor.sees_all else actor.user_id)
     add("f.user_id = :user_id", user_id=user_id)
     # Naming the owner as well lets an admin's question use the index, too.
     add(
@@ -190,7 +190,7 @@ def list_refunds(
 
 def _locked(connection: Connection, actor: Actor, transaction_id: UUID) -> Row[Any]:
     """Return the transaction; who confirms it or gives a part of it back is done by now."""
-    owner_id = None if actor.is_admin else actor.user_id
+    owner_id = None if actor.sees_all else actor.user_id
     row = connection.execute(_LOCK, {"id": transaction_id, "owner_id": owner_id}).one_or_none()
     if row is None:
         raise NotFound

@@ -21,6 +21,7 @@ from standart.services import (
     endpoint_service,
     idempotency_service,
     payout_destination,
+    second_factor_service,
     signing_key_service,
 )
 from standart.services.access import Actor
@@ -67,6 +68,7 @@ class Sealed:
     reseal: Callable[[Keyring, Row[Any]], bytes]
 
 
+_OF_PERSON: Final = {"user_id": "uuid"}
 _OF_USER: Final = {"user_id": "uuid", "id": "uuid"}
 _START: Final = {"uuid": UUID(int=0), "text": ""}
 
@@ -107,6 +109,13 @@ def _sealed(
 
 
 SEALED: Final = (
+    _sealed(
+        "second factors",
+        "second_factors",
+        "secret",
+        lambda ring, row: second_factor_service.reseal(ring, row.user_id, row.box),
+        key=_OF_PERSON,
+    ),
     _sealed(
         "endpoint secrets",
         "webhook_endpoints",

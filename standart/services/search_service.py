@@ -81,7 +81,7 @@ def find(connection: Connection, actor: Actor, wanted: str) -> list[Hit]:
     actor.require(Scope.READ)
     if not wanted:
         return []
-    owner = {"owner_id": None if actor.is_admin else actor.user_id}
+    owner = {"owner_id": None if actor.sees_all else actor.user_id}
     found = _by_id(connection, actor, wanted)
     if not found:
         named = {**owner, "text": wanted, "beyond": first_beyond(wanted)}
@@ -98,7 +98,7 @@ def find(connection: Connection, actor: Actor, wanted: str) -> list[Hit]:
 
 def _by_id(connection: Connection, actor: Actor, wanted: str) -> list[Row[Any]]:
     try:
-        by_id = {"id": UUID(wanted), "staff": actor.is_admin}
+        by_id = {"id": UUID(wanted), "staff": actor.sees_all}
     except ValueError:
         return []
     return list(connection.execute(_BY_ID, by_id))

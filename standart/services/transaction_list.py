@@ -122,7 +122,7 @@ def count(connection: Connection, actor: Actor, wanted: Wanted, *, most: int) ->
 def _conditions(connection: Connection, actor: Actor, wanted: Wanted) -> _Conditions:
     actor.require(Scope.READ)
     found = _Conditions()
-    found.add("t.user_id = :owner_id", None if actor.is_admin else actor.user_id)
+    found.add("t.user_id = :owner_id", None if actor.sees_all else actor.user_id)
     found.add("t.user_id = :user_id", wanted.user_id)
     if wanted.reference_prefix is not None:
         _start_with(connection, found, wanted.reference_prefix)

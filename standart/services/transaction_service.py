@@ -262,6 +262,7 @@ def _is_sound(new: NewTransaction) -> bool:
 def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[UUID, money.Money]:
     """Return whose transaction it shall be and its exact amount, or say what is wrong."""
     merchant = merchants.meant_by(connection, actor, new.user_id)
+    actor.require_keeper(merchant.id)
     currency = merchant.currency if new.currency is None else new.currency
     return merchant.id, money.parse_amount(new.amount, currency)
 
@@ -351,7 +352,7 @@ def _settle(
         parameters |= {"digest": caller.value, "scope": scope.value}
     else:
         caller.require(scope)
-        statement = sql.SETTLE_BY_ADMIN[posting]
+        statement = sql.SETTLE_BY_SETTLER[posting]
         parameters |= {"caller_id": caller.user_id}
 
     def explain() -> Answer | None:
@@ -390,7 +391,7 @@ def _together(
 ) -> Answer:
     """Confirm by two people; the idempotency key is not the business of the last statement."""
     by_key = isinstance(caller, KeyDigest)
-    statement = sql.SETTLE_BY_KEY[True, False] if by_key else sql.SETTLE_BY_ADMIN[True]
+    statement = sql.SETTLE_BY_KEY[True, False] if by_key else sql.SETTLE_BY_SETTLER[True]
     return joint_confirm.confirm(
         connection,
         caller,
@@ -403,12 +404,14 @@ def _together(
     )
 
 
-_ACTIVE_ADMIN = text("SELECT true FROM users WHERE id = :id AND active AND role = 'admin'")
+_STILL_SETTLES = text(
+    "SELECT true FROM users WHERE id = :id AND active AND role IN ('admin', 'operator')"
+)
 
 
 def _require_active(connection: Connection, actor: Actor) -> None:
-    """Refuse an admin who lost the rights since the login was checked."""
-    if actor.is_admin and not connection.scalar(_ACTIVE_ADMIN, {"id": actor.user_id}):
+    """Refuse who decides over others' money and lost that right since it was checked."""
+    if actor.settles and not connection.scalar(_STILL_SETTLES, {"id": actor.user_id}):
         raise Unauthenticated("This login is not active any more.")
 
 

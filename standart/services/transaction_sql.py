@@ -37,11 +37,11 @@ BY_KEY = """
           AND u.active AND :scope = ANY (k.scopes)
     )"""
 
-# The caller behind a panel session: only an admin changes money there.
-BY_ADMIN = """
+# The caller behind a panel session: only who settles changes money there.
+BY_SETTLER = """
     caller AS MATERIALIZED (
         SELECT u.id, u.name, u.role FROM users u
-        WHERE u.id = :caller_id AND u.active AND u.role = 'admin'
+        WHERE u.id = :caller_id AND u.active AND u.role IN ('admin', 'operator')
     )"""
 
 IDEMPOTENCY_LOCK = (
@@ -99,7 +99,7 @@ def _create(keyed: bool, free: bool) -> HotStatement:
         FROM caller c JOIN users u ON u.id = coalesce(CAST(:user_id AS uuid), c.id) AND u.active
         CROSS JOIN LATERAL (SELECT coalesce(:currency, u.currency) AS currency) AS m
         LEFT JOIN LATERAL {fee_sql.in_force("u.id", "m.currency")} AS f ON true
-        WHERE (c.role = 'admin') = (CAST(:user_id AS uuid) IS NOT NULL)
+        WHERE c.role = CASE WHEN CAST(:user_id AS uuid) IS NULL THEN 'regular' ELSE 'admin' END
         {unlimited if free else ""}
     ),
     exact AS MATERIALIZED (
@@ -198,13 +198,14 @@ def _settle(caller: str, keyed: bool, posting: bool) -> HotStatement:
     """Build the statement that confirms (``posting``) or cancels a pending transaction.
 
     The row is locked first and the clock is read after that: whoever waited for the lock
-    past the expiry comes too late. Only an admin confirms, whatever scopes a key may have,
+    past the expiry comes too late. Only who settles confirms, whatever scopes a key may have,
     and above the sum that ``alone`` names for the currency not alone.
     """
     alone = "j.amount <= coalesce((CAST(:alone AS jsonb) ->> j.currency)::bigint, j.amount)"
     approvals = """(SELECT count(*) FROM approvals a WHERE a.user_id = j.user_id
         AND a.object_type = 'transaction' AND a.object_id = j.id)"""
-    allowed = "c.role = 'admin'" if posting else "(c.role = 'admin' OR t.user_id = c.id)"
+    settles = "c.role IN ('admin', 'operator')"
+    allowed = settles if posting else f"({settles} OR c.role = 'regular' AND t.user_id = c.id)"
     return HotStatement(
         f"""
     WITH {caller},
@@ -248,7 +249,7 @@ SETTLE_BY_KEY = {
     for posting in (False, True)
     for keyed in (False, True)
 }
-SETTLE_BY_ADMIN = {posting: _settle(BY_ADMIN, False, posting) for posting in (False, True)}
+SETTLE_BY_SETTLER = {posting: _settle(BY_SETTLER, False, posting) for posting in (False, True)}
 
 
 def _expire(which: str) -> TextClause:
@@ -305,7 +306,7 @@ READ_ONE_BY_KEY = HotStatement(
     f"""
     WITH {BY_KEY}
     SELECT one.body, one.unswept FROM ({_ONE.format(lock="")}) AS one, caller c
-    WHERE c.role = 'admin' OR one.user_id = c.id
+    WHERE c.role IN ('admin', 'operator', 'viewer') OR one.user_id = c.id
     """
 )
 

@@ -1,22 +1,13 @@
-"""Users: merchants and operators, their passwords and logins.
-
-Passwords are hashed with argon2id (19 MiB, 2 passes, 1 lane: the OWASP minimum of 2023).
-Failed logins are counted in the database, by name and by address, so that every process
-throttles alike.
-"""
+"""Users: merchants and those who work for them all; who comes in is ``login_service``'s."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
-from functools import cache
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -28,8 +19,6 @@ from standart.errors import (
     InvalidInput,
     NameTaken,
     NotFound,
-    TooManyRequests,
-    Unauthenticated,
     UserHasHistory,
 )
 from standart.models import (
@@ -38,31 +27,18 @@ from standart.models import (
     IdempotencyKey,
     Limit,
     LimitSum,
-    LoginFailure,
+    PanelPreference,
     PanelSession,
+    PendingLogin,
+    RecoveryCode,
     Role,
+    SecondFactor,
     Transaction,
     User,
     WebhookEndpoint,
 )
-from standart.services import audit_service, endpoint_service
-from standart.services.access import Actor
-
-MINIMUM_PASSWORD: Final = 12
-MAXIMUM_PASSWORD: Final = 1024
-
-# PCI DSS 8.3.4: at most ten tries, then at least half an hour.
-FAILURES_PER_NAME: Final = 10
-FAILURES_PER_ADDRESS: Final = 50
-FAILURE_WINDOW: Final = timedelta(minutes=30)
-
-_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-
-
-@cache
-def _hash_of_nobody() -> str:
-    """Checked when the name is unknown, so that it takes as long as a wrong password."""
-    return _HASHER.hash("nobody has this password")
+from standart.services import audit_service, endpoint_service, passwords, session_service
+from standart.services.access import SCOPES_OF, Actor
 
 
 class _Unset:
@@ -129,20 +105,21 @@ def update_user(
     password: str | _Unset = UNSET,
     unique_reference: bool | _Unset = UNSET,
     timezone: str | _Unset = UNSET,
+    keep: str | None = None,
 ) -> None:
     """Change the given fields; rate and ``unique_reference`` count for later transactions only.
 
-    A change of role, password or activity ends the user's panel sessions; a saved webhook
-    URL is called again after a receiver's 410. Keys of a user that is no admin any more
-    lose the scope ``confirm`` at once.
+    A change of role, password or activity ends the user's panel sessions; the one of the
+    token ``keep`` goes on where only the password changes. A saved webhook
+    URL is called again after a receiver's 410. Keys lose the scopes that a new role does
+    not have at once.
 
     Raises:
         NameTaken, InvalidInput: as in ``create_user``.
         InvalidInput: the last active admin would lose its rights.
     """
     before = describe(user)
-    if (role is Role.REGULAR and user.role is Role.ADMIN) or active is False:
-        _keep_an_admin(session, user)
+    other_rights = _change_rights(session, user, role, active)
     if not isinstance(name, _Unset):
         user.name = _valid_name(name)
     if not isinstance(currency, _Unset):
@@ -156,25 +133,38 @@ def update_user(
         user.unique_reference = unique_reference
     if not isinstance(timezone, _Unset):
         user.timezone = _valid_timezone(timezone)
-    ends_sessions = False
-    if not isinstance(role, _Unset) and role is not user.role:
-        user.role = role
-        _drop_confirm_scope(session, user)
-        ends_sessions = True
-    if not isinstance(active, _Unset) and active is not user.active:
-        user.active = active
-        ends_sessions = True
     if not isinstance(password, _Unset):
         _set_password(user, actor, password)
-        ends_sessions = True
     _flush_name(session)
-    if ends_sessions:
-        session.execute(delete(PanelSession).where(PanelSession.user_id == user.id))
-    told = {} if isinstance(password, _Unset) else {"password_changed": True}
-    after = describe(user) | told
+    if other_rights or not isinstance(password, _Unset):
+        session_service.end_all(session, user.id, keep=None if other_rights else keep)
+    after = describe(user)
+    if not isinstance(password, _Unset):
+        after |= {"password_changed": True}
     audit_service.record(
         session, actor, "user.updated", "user", user.id, before=before, after=after
     )
+
+
+def _change_rights(
+    session: Session, user: User, role: Role | _Unset, active: bool | _Unset
+) -> bool:
+    """Give a user another role or activity; return whether that was a change at all.
+
+    Raises:
+        InvalidInput: the last active admin would lose its rights.
+    """
+    to_role = user.role if isinstance(role, _Unset) else role
+    to_active = user.active if isinstance(active, _Unset) else active
+    if to_role is user.role and to_active == user.active:
+        return False
+    if to_role is not user.role or not to_active:
+        _keep_an_admin(session, user)
+    if to_role is not user.role:
+        user.role = to_role
+        _drop_scopes(session, user)
+    user.active = to_active
+    return True
 
 
 def delete_user(session: Session, actor: Actor, user: User) -> None:
@@ -194,6 +184,10 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
         for table in (
             ApiKey,
             PanelSession,
+            PendingLogin,
+            RecoveryCode,
+            SecondFactor,
+            PanelPreference,
             IdempotencyKey,
             Account,
             Limit,
@@ -234,59 +228,6 @@ def list_users(session: Session) -> list[User]:
     return list(session.scalars(select(User).order_by(func.lower(User.name))))
 
 
-def hash_password(password: str) -> str:
-    """Return the argon2id hash of a password.
-
-    Raises:
-        InvalidInput: shorter than 12 or longer than 1024 characters, or not valid text.
-    """
-    if not MINIMUM_PASSWORD <= len(password) <= MAXIMUM_PASSWORD:
-        raise InvalidInput.of(
-            "password",
-            f"must have {MINIMUM_PASSWORD} to {MAXIMUM_PASSWORD} characters",
-        )
-    try:
-        return _HASHER.hash(password)
-    except UnicodeEncodeError:
-        raise InvalidInput.of("password", "must be valid text") from None
-
-
-def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
-    """Return the user of a right name and password.
-
-    A wrong one is counted and must be committed by the caller too: open the unit of work
-    so that ``Unauthenticated`` does not roll the count back.
-
-    Raises:
-        TooManyRequests: too many failures lately for this name or from this address.
-        Unauthenticated: unknown name, wrong password, no password or deactivated, all in
-            the same words and time.
-    """
-    # Tries from one address go one by one: counted at the same time, each would be the first.
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"login {ip}", 0))))
-    if _failures(session, name, ip):
-        raise TooManyRequests(
-            "Too many failed logins; try again later.",
-            retry_after=int(FAILURE_WINDOW.total_seconds()),
-        )
-    user = find_user(session, name) if len(name) <= 128 and "\0" not in name else None
-    known_hash = user.password_hash if user else None
-    matches = _matches(known_hash or _hash_of_nobody(), password)
-    if user is None or not user.active or known_hash is None or not matches:
-        session.execute(insert(LoginFailure).values(name=_failure_name(name), ip=ip))
-        raise Unauthenticated("Wrong name or password.")
-    if _HASHER.check_needs_rehash(known_hash):
-        user.password_hash = _HASHER.hash(password)
-    session.execute(delete(LoginFailure).where(LoginFailure.name == _failure_name(name)))
-    return user
-
-
-def purge_login_failures(session: Session) -> int:
-    """Forget failures that count no more; return how many."""
-    aged = LoginFailure.created_at < func.clock_timestamp() - literal(FAILURE_WINDOW)
-    return len(session.execute(delete(LoginFailure).where(aged).returning(LoginFailure.id)).all())
-
-
 def describe(user: User) -> dict[str, Any]:
     """What the audit log keeps of a user: no secret, no hash."""
     return {
@@ -310,7 +251,7 @@ def _valid_name(name: str) -> str:
 
 def _set_password(user: User, actor: Actor, password: str) -> None:
     """Also one's own is made by all one's hands: it may be whoever made the one before."""
-    user.password_hash = hash_password(password)
+    user.password_hash = passwords.hashed(password)
     user.password_made_by = sorted(actor.hands)
 
 
@@ -340,41 +281,13 @@ def _keep_an_admin(session: Session, user: User) -> None:
         raise InvalidInput.of("role", "The last active admin must stay one.")
 
 
-def _drop_confirm_scope(session: Session, user: User) -> None:
-    if user.role is Role.ADMIN:
-        return
+def _drop_scopes(session: Session, user: User) -> None:
+    """Take from the user's keys what its new role may not do."""
     for key in session.scalars(select(ApiKey).where(ApiKey.user_id == user.id)):
-        remaining = [scope for scope in key.scopes if scope != "confirm"]
+        remaining = [scope for scope in key.scopes if scope in SCOPES_OF[user.role]]
+        if remaining == key.scopes:
+            continue
         if remaining:
             key.scopes = remaining
         else:
             key.revoked_at = key.revoked_at or now()
-
-
-def _matches(password_hash: str, password: str) -> bool:
-    if len(password) > MAXIMUM_PASSWORD:
-        return False
-    try:
-        return bool(_HASHER.verify(password_hash, password))
-    except (VerifyMismatchError, InvalidHashError, UnicodeEncodeError):
-        return False
-
-
-def _failure_name(name: str) -> str:
-    return name[:128].replace("\0", "").lower()
-
-
-def _failures(session: Session, name: str, ip: str) -> bool:
-    """Whether this name from this address, or this address alone, has used up its tries.
-
-    A name is throttled for one address only: others cannot lock its owner out.
-    """
-    recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
-    from_here = LoginFailure.ip == ip
-    counts = session.execute(
-        select(
-            func.count().filter(LoginFailure.name == _failure_name(name)),
-            func.count(),
-        ).where(recent, from_here)
-    ).one()
-    return bool(counts[0] >= FAILURES_PER_NAME or counts[1] >= FAILURES_PER_ADDRESS)

@@ -93,6 +93,15 @@ def event_json(row: str, sequence: str, moment: str = "finished_at") -> str:
 _EVENT_OF = "CASE {row}.status WHEN 'pending' THEN 'created' ELSE {row}.status END"
 
 
+def may_consent(person: str, object_type: str) -> str:
+    """SQL: whether the user in the alias ``person`` may agree to such a movement of money.
+
+    Adjustments are for admins alone; all else operators settle as well.
+    """
+    return f"""({person}.active AND ({person}.role = 'admin'
+        OR {person}.role = 'operator' AND {object_type} <> 'adjustment'))"""
+
+
 def approvals(user_id: str, object_type: str, object_id: str, waits: str) -> str:
     """SQL: how many consents a movement of money has.
 
@@ -104,7 +113,8 @@ def approvals(user_id: str, object_type: str, object_id: str, waits: str) -> str
           AND given.object_id = {object_id}
           AND (NOT ({waits}) OR EXISTS (
               SELECT FROM users giver
-              WHERE giver.id = given.approver_id AND giver.active AND giver.role = 'admin'))
+              WHERE giver.id = given.approver_id
+                AND {may_consent("giver", "given.object_type")}))
     )"""
 
 

@@ -77,12 +77,13 @@ PUBLIC = {
     "panel.static",
     "panel.home",
     "panel.login",
+    "panel.code",
     "panel.logout",
     "panel.switch_language",
     "panel.switch_theme",
 }
 # Blueprints whose every other route needs a login of the panel.
-PANEL = {"admin", "users", "transactions", "search", "webhooks", "audit"}
+PANEL = {"admin", "profile", "users", "transactions", "search", "webhooks", "audit"}
 
 BRACES = str.maketrans("<>", "{}")
 
@@ -292,6 +293,72 @@ def test_owner_stranger_admin_and_nobody(
     assert status(f"{trusted}stranger") == case.stranger
     assert status(f"{trusted}shop") == case.owner
     assert status("admin") == case.admin
+
+
+# What an operator's key is refused, beside what needs a scope that it cannot have: settings
+# of merchants and money from nowhere are for admins. All else is as for an admin.
+NOT_FOR_OPERATORS = {
+    "api.close_period",
+    "api.create_payout",
+    "api.cancel_payout",
+    "api.create_adjustment",
+    "api.approve_adjustment",
+    "api.cancel_adjustment",
+    "api.update_webhook_endpoint",
+    "api.delete_webhook_endpoint",
+    "api.rotate_webhook_secret",
+}
+
+
+@pytest.mark.parametrize("case", MATRIX, ids=[case.endpoint for case in MATRIX])
+def test_operator_and_viewer(
+    case: Case, client: FlaskClient, engine: Engine, superuser: Engine, keyring: Keyring
+) -> None:
+    world = make_world(engine, superuser, keyring)
+
+    def status(name: str) -> int:
+        headers = {"Authorization": f"Bearer {world.keys[name]}"}
+        return case.send(client, headers, world).status_code
+
+    with autocommit(engine) as connection:
+        before = contents(connection)
+        reads = KEYED[case.endpoint] is Scope.READ
+        assert status("viewer") == (case.admin if reads else 403)
+        if not reads:
+            assert contents(connection) == before
+    refused = case.endpoint in NOT_FOR_OPERATORS
+    assert status("operator") == (403 if refused else case.admin)
+
+
+@pytest.mark.parametrize("name", ["operator", "viewer"])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/create_transaction", {"amount": "1.00"}),
+        ("/create_payout", {"amount": "1.00"}),
+        ("/webhook_endpoints", {"url": HOOK}),
+    ],
+)
+def test_only_an_admin_acts_on_behalf_of_a_merchant(
+    client: FlaskClient,
+    engine: Engine,
+    superuser: Engine,
+    keyring: Keyring,
+    name: str,
+    path: str,
+    body: dict[str, str],
+) -> None:
+    world = make_world(engine, superuser, keyring)
+    headers = {"Authorization": f"Bearer {world.keys[name]}"}
+    with autocommit(engine) as connection:
+        before = contents(connection)
+
+        for named in ({}, {"user_id": str(world.shop.id)}):
+            answer = client.post(path, json=body | named, headers=headers)
+            assert answer.status_code == (403 if named or name == "viewer" else answer.status_code)
+            assert answer.status_code in (403, 422)
+
+        assert contents(connection) == before
 
 
 def test_lists_hold_the_callers_own_rows_only(

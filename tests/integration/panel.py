@@ -54,5 +54,6 @@ class Panel:
 def kept_rows(connection: Connection) -> dict[str, int]:
     """Count what a refused request must leave alone; logins come and go by themselves."""
     counts = row_counts(connection)
-    del counts["panel_sessions"], counts["login_failures"]
+    for table in ("panel_sessions", "pending_logins", "login_failures"):
+        del counts[table]
     return counts

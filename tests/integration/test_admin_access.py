@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
 
 from standart import admin as panel_module
-from standart.db import autocommit
+from standart.admin.matrix import RULES
+from standart.db import autocommit, transaction
 from standart.encryption import Keyring
-from standart.services import transaction_service
+from standart.models import Role, User
+from standart.services import session_service, transaction_service
 from tests.builders import (
     ORIGIN,
     PASSWORD,
@@ -31,6 +35,8 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("panel.home", "GET"): (303, 303, 303),
     ("panel.login", "GET"): (200, 303, 303),
     ("panel.login", "POST"): (401, 401, 401),
+    ("panel.code", "GET"): (303, 303, 303),
+    ("panel.code", "POST"): (303, 303, 303),
     ("panel.logout", "POST"): (303, 303, 303),
     ("panel.switch_language", "POST"): (303, 303, 303),
     ("panel.switch_theme", "POST"): (303, 303, 303),
@@ -38,6 +44,22 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("admin.live", "GET"): (303, 200, 200),
     ("admin.chart", "GET"): (303, 200, 200),
     ("search.index", "GET"): (303, 200, 200),
+    ("profile.index", "GET"): (303, 200, 200),
+    ("profile.prove", "GET"): (303, 303, 303),
+    ("profile.prove", "POST"): (303, 401, 401),
+    ("profile.save_preferences", "POST"): (303, 303, 303),
+    ("profile.change_password", "POST"): (303, 422, 422),
+    ("profile.end_session", "POST"): (303, 404, 404),
+    ("profile.end_others", "POST"): (303, 303, 303),
+    ("profile.create_key", "POST"): (303, 201, 201),
+    ("profile.ask_revoke", "GET"): (303, 404, 404),
+    ("profile.revoke_key", "POST"): (303, 404, 404),
+    ("profile.second_factor", "GET"): (303, 200, 200),
+    ("profile.begin_factor", "POST"): (303, 303, 303),
+    ("profile.confirm_factor", "POST"): (303, 409, 409),
+    ("profile.ask_factor", "GET"): (303, 200, 200),
+    ("profile.remove_factor", "POST"): (303, 303, 303),
+    ("profile.renew_codes", "POST"): (303, 303, 303),
     ("users.index", "GET"): (303, 403, 200),
     ("users.new", "GET"): (303, 403, 200),
     ("users.new", "POST"): (303, 403, 422),
@@ -54,6 +76,10 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("users.show_secret", "POST"): (303, 403, 200),
     ("users.ask_rotate", "GET"): (303, 403, 200),
     ("users.rotate_secret", "POST"): (303, 403, 200),
+    ("users.ask_reset", "GET"): (303, 403, 200),
+    ("users.reset_factor", "POST"): (303, 403, 303),
+    ("users.end_session", "POST"): (303, 403, 303),
+    ("users.end_sessions", "POST"): (303, 403, 303),
     ("transactions.index", "GET"): (303, 200, 200),
     ("transactions.detail", "GET"): (303, 404, 200),
     ("transactions.as_json", "GET"): (303, 404, 200),
@@ -87,6 +113,34 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("webhooks.replay_span", "POST"): (303, 404, 303),
     ("audit.index", "GET"): (303, 403, 200),
 }
+# Said once more, apart from the table that the panel is driven by.
+OWN = {endpoint for endpoint in RULES if endpoint.startswith("profile.")}
+CHANGED_BY = {
+    Role.ADMIN: set(RULES),
+    Role.OPERATOR: OWN
+    | {
+        "transactions.confirm",
+        "transactions.cancel",
+        "transactions.write_note",
+        "transactions.bulk_ask",
+        "transactions.bulk",
+        "transactions.export",
+        "webhooks.replay",
+        "webhooks.ping",
+        "webhooks.check",
+        "webhooks.replay_span",
+    },
+    Role.VIEWER: OWN | {"transactions.export"},
+    Role.REGULAR: OWN
+    | {"transactions.export"}
+    | {endpoint for endpoint in RULES if endpoint.startswith("webhooks.")},
+}
+# What an owner gets that an admin, to whom the objects do not belong, does not.
+OWN_ROWS = {
+    "profile.end_session": 303,
+    "profile.ask_revoke": 200,
+    "profile.revoke_key": 303,
+}
 POSTS = sorted(endpoint for endpoint, method in MATRIX if method == "POST")
 # A form's own address shows it; every other address that changes something only takes POST.
 FORMS = {endpoint for endpoint in POSTS if (endpoint, "GET") in MATRIX}
@@ -94,11 +148,14 @@ FORMS = {endpoint for endpoint in POSTS if (endpoint, "GET") in MATRIX}
 # On a port of the loopback where nobody listens, so a check-up ends at once.
 ENDPOINT = {"url": "http://127.0.0.1:9/hook", "event_types": ["payout.*"]}
 
+KEY = {"scopes": ["read"], "expires_in": ""}
 DATA: dict[str, dict[str, Any]] = {
+    "profile.create_key": KEY,
+    "profile.save_preferences": {"locale": "en", "timezone": "", "theme": "dark"},
     "transactions.write_note": {"text": "call back"},
     "panel.switch_language": {"language": "en"},
     "panel.switch_theme": {"theme": "dark"},
-    "users.create_key": {"scopes": ["read"], "expires_in": ""},
+    "users.create_key": KEY,
     "webhooks.replay": {"endpoint": ""},
     "webhooks.new_endpoint": ENDPOINT,
     "webhooks.edit_endpoint": ENDPOINT,
@@ -112,6 +169,7 @@ ACTS = {
     "transactions.ask": "confirm",
     "transactions.bulk_ask": "confirm",
     "transactions.bulk": "confirm",
+    "profile.ask_factor": "renew",
     "webhooks.ask_endpoint": "disable",
 }
 # What a merchant may do as well, and what is told of in the audit log.
@@ -138,7 +196,9 @@ class Scene:
 
 @pytest.fixture
 def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Scene:
-    owner = make_user(engine, keyring, name="owner", webhook_url="https://example.com/hook")
+    owner = make_user(
+        engine, keyring, name="owner", webhook_url="https://example.com/hook", password=PASSWORD
+    )
     pending = make_transaction(engine, owner)
     ended = make_transaction(engine, owner)
     with autocommit(engine) as connection:
@@ -148,11 +208,24 @@ def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Scen
             "transaction_id": pending["id"],
             "event_id": connection.scalar(text("SELECT id FROM events")),
             "endpoint_id": make_endpoint(engine, keyring, owner, url=ENDPOINT["url"]).id,
+            "session_id": open_login(engine, owner),
             "key_id": connection.scalar(
                 text("SELECT id FROM api_keys WHERE user_id = :id"), {"id": owner.id}
             ),
         }
     return Scene(app, owner, values)
+
+
+def open_login(engine: Engine, user: TestUser) -> UUID:
+    """Let a user be logged in somewhere else; return by what that login is named."""
+    with Session(engine) as session, transaction(session):
+        row = session.get_one(User, user.id)
+        token = session_service.open_session(session, row, ip="192.0.2.9", user_agent="phone")
+    with autocommit(engine) as connection:
+        found = session_service.resume(connection, token, idle_seconds=900, lifetime_seconds=7200)
+    assert found is not None
+    assert found.session_id is not None
+    return found.session_id
 
 
 def test_every_page_is_in_the_matrix(app: Flask) -> None:
@@ -164,6 +237,62 @@ def test_every_page_is_in_the_matrix(app: Flask) -> None:
     }
 
     assert pages == set(MATRIX)
+
+
+def test_the_panel_names_every_page_of_its_tabs_and_no_other() -> None:
+    pages = {endpoint for endpoint, _ in MATRIX if not endpoint.startswith("panel.")}
+
+    assert set(RULES) == pages
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_who_may_change_what(role: Role) -> None:
+    changing = {endpoint for endpoint in POSTS if not endpoint.startswith("panel.")}
+
+    assert {each for each in changing if role in RULES[each].roles} == (CHANGED_BY[role] & changing)
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.VIEWER])
+@pytest.mark.parametrize(("endpoint", "method"), sorted(MATRIX))
+def test_operators_and_viewers_get_what_admins_get_or_nothing(
+    scene: Scene,
+    engine: Engine,
+    keyring: Keyring,
+    endpoint: str,
+    method: str,
+    role: Role,
+    connection: Connection,
+) -> None:
+    panel = Panel(scene.app.test_client())
+    panel.log_in(make_user(engine, keyring, role=role, password=PASSWORD))
+    before = kept_rows(connection)
+    url = scene.url(endpoint)
+
+    ask = panel.get if method == "GET" else panel.post
+    answer = ask(url, data=DATA.get(endpoint)) if method == "POST" else ask(url)
+
+    allowed = endpoint.startswith("panel.") or role in RULES[endpoint].roles
+    assert answer.status_code == (MATRIX[endpoint, method][2] if allowed else 403), answer.text
+    if not allowed:
+        assert kept_rows(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "method"), sorted(each for each in MATRIX if not each[0].startswith("panel."))
+)
+def test_a_merchant_reaches_its_own_rows_where_the_matrix_lets_it(
+    scene: Scene, endpoint: str, method: str
+) -> None:
+    panel = Panel(scene.app.test_client())
+    panel.log_in(scene.owner)
+
+    url = scene.url(endpoint)
+    ask = panel.get if method == "GET" else panel.post
+    answer = ask(url, data=DATA.get(endpoint)) if method == "POST" else ask(url)
+
+    allowed = Role.REGULAR in RULES[endpoint].roles
+    reached = OWN_ROWS.get(endpoint, MATRIX[endpoint, method][2])
+    assert answer.status_code == (reached if allowed else 403), answer.text
 
 
 @pytest.mark.parametrize(("endpoint", "method"), sorted(MATRIX))
@@ -182,7 +311,8 @@ def test_each_role_gets_what_the_matrix_says(
         panel = Panel(scene.app.test_client())
         if somebody:
             panel.log_in(somebody)
-        if somebody is admin and endpoint not in TOLD:
+        # What is everybody's own a merchant has changed for itself by now.
+        if somebody is admin and endpoint not in OWN | TOLD:
             assert kept_rows(connection) == before
         ask = panel.get if method == "GET" else panel.post
         answer = ask(url, data=DATA.get(endpoint)) if method == "POST" else ask(url)
@@ -372,8 +502,6 @@ def _plain(page: str, address: str) -> str:
 def test_lost_rights_count_with_the_next_request(
     scene: Scene, engine: Engine, keyring: Keyring, admin: TestUser
 ) -> None:
-    from standart.models import Role
-
     second = make_user(engine, keyring, role=Role.ADMIN, password=PASSWORD)
     first, other = Panel(scene.app.test_client()), Panel(scene.app.test_client())
     first.log_in(admin)

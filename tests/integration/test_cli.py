@@ -142,7 +142,7 @@ def test_a_key_that_confirms_is_for_admins(run: Run, merchant: TestUser, admin: 
     refused(
         run("create-api-key", merchant.name, *scopes),
         2,
-        "Error: The scope confirm is for keys of admins only.",
+        "Error: The scope confirm is for keys of admins and operators only.",
     )
     assert run("create-api-key", admin.name, *scopes).stdout.startswith("sk_live_")
 

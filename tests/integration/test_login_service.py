@@ -14,7 +14,7 @@ from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import TooManyRequests, Unauthenticated
 from standart.models import Role, User
-from standart.services import session_service, user_service
+from standart.services import login_service, session_service, user_service
 from standart.services.access import SYSTEM
 from standart.services.session_service import Visitor
 from tests.builders import PASSWORD, TestUser, make_user, row_counts
@@ -32,7 +32,7 @@ def session(engine: Engine) -> Iterator[Session]:
 
 def log_in(session: Session, name: str, password: str = PASSWORD, ip: str = HERE) -> User:
     try:
-        return user_service.log_in(session, name=name, password=password, ip=ip)
+        return login_service.log_in(session, name=name, password=password, ip=ip)
     finally:
         session.commit()
 
@@ -127,12 +127,12 @@ def test_a_hash_of_weaker_parameters_is_renewed(
 def test_ten_failures_close_the_door_for_this_name_from_this_address(
     session: Session, connection: Connection, merchant: TestUser, admin: TestUser
 ) -> None:
-    fail(session, merchant.name.upper(), times=user_service.FAILURES_PER_NAME)
+    fail(session, merchant.name.upper(), times=login_service.FAILURES_PER_NAME)
 
     with pytest.raises(TooManyRequests) as refused:
         log_in(session, merchant.name)
     assert refused.value.retry_after == 1800
-    assert row_counts(connection)["login_failures"] == user_service.FAILURES_PER_NAME
+    assert row_counts(connection)["login_failures"] == login_service.FAILURES_PER_NAME
     assert log_in(session, merchant.name, ip="192.0.2.2").id == merchant.id
     assert log_in(session, admin.name).id == admin.id
 
@@ -146,13 +146,13 @@ def test_tries_at_the_same_time_count_like_tries_in_a_row(
 
     refusals = [type(refusal) for refusal in together([guess] * 16)]
 
-    assert refusals.count(Unauthenticated) == user_service.FAILURES_PER_NAME
-    assert refusals.count(TooManyRequests) == 16 - user_service.FAILURES_PER_NAME
+    assert refusals.count(Unauthenticated) == login_service.FAILURES_PER_NAME
+    assert refusals.count(TooManyRequests) == 16 - login_service.FAILURES_PER_NAME
 
 
 def test_a_success_forgets_the_failures_of_the_name(session: Session, merchant: TestUser) -> None:
     for _ in range(2):
-        fail(session, merchant.name, times=user_service.FAILURES_PER_NAME - 1)
+        fail(session, merchant.name, times=login_service.FAILURES_PER_NAME - 1)
         assert log_in(session, merchant.name).id == merchant.id
 
 
@@ -165,7 +165,7 @@ def test_an_address_that_tries_many_names_is_closed_out(
                 "INSERT INTO login_failures (name, ip)"
                 " SELECT 'guess-' || n, :ip FROM generate_series(1, :n) AS n"
             ),
-            {"ip": HERE, "n": user_service.FAILURES_PER_ADDRESS - 1},
+            {"ip": HERE, "n": login_service.FAILURES_PER_ADDRESS - 1},
         )
     fail(session, "one more")
 
@@ -177,8 +177,8 @@ def test_an_address_that_tries_many_names_is_closed_out(
 def test_failures_count_for_half_an_hour(
     session: Session, connection: Connection, superuser: Engine, merchant: TestUser
 ) -> None:
-    fail(session, merchant.name, times=user_service.FAILURES_PER_NAME)
-    assert user_service.purge_login_failures(session) == 0
+    fail(session, merchant.name, times=login_service.FAILURES_PER_NAME)
+    assert login_service.purge(session) == 0
     age(superuser, "login_failures", "created_at", "30 minutes")
 
     assert log_in(session, merchant.name).id == merchant.id
@@ -191,7 +191,7 @@ def test_failures_that_count_no_more_are_forgotten(
     age(superuser, "login_failures", "created_at", "30 minutes")
     fail(session, "nobody")
 
-    assert user_service.purge_login_failures(session) == 3
+    assert login_service.purge(session) == 3
     session.commit()
     assert row_counts(connection)["login_failures"] == 1
 

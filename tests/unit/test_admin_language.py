@@ -19,7 +19,7 @@ from standart.admin.auth import safe_next
 from standart.admin.language import start_of_day
 from standart.errors import InvalidInput
 from standart.models import DeliveryState, Role
-from standart.services import user_service
+from standart.services import passwords
 from standart.states import TransactionStatus
 from standart.webhooks.addresses import UrlRules, parse_url
 
@@ -131,7 +131,7 @@ def test_what_a_password_must_be_is_translated() -> None:
     words = {entry.id: entry.string for entry in _catalog("ru")}
     for password in ("short", "\udcff" * 12):
         with pytest.raises(InvalidInput) as refused:
-            user_service.hash_password(password)
+            passwords.hashed(password)
         assert words.get(refused.value.errors[0].message)
 
 

@@ -1,0 +1,146 @@
+"""One's own second factor: set up, given up, its recovery codes made anew."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import segno
+from flask import flash, redirect, url_for
+from sqlalchemy.orm import Session
+
+from standart.admin.base import Page, PanelView, actor, page
+from standart.admin.forms import ActForm
+from standart.admin.language import gettext
+from standart.admin.pages import visitor
+from standart.admin.profile_forms import CodeForm
+from standart.errors import DomainError, Forbidden
+from standart.extensions import in_transaction, keyring
+from standart.models import User
+from standart.services import second_factor_service, user_service
+from standart.services.session_service import Visitor
+
+
+class ProfileFactor(PanelView):
+    """The pages about codes."""
+
+    @page("/second-factor")
+    def second_factor(self) -> Page:
+        """Show how to set it up; what is there already has its place on the profile."""
+        if _me().second_factor:
+            return redirect(url_for(".index"), 303)
+        return self._set_up(CodeForm())
+
+    def _set_up(self, form: CodeForm) -> str:
+        me, ring = _me(), keyring()
+        secret = in_transaction(
+            lambda session: second_factor_service.drawn_secret(session, ring, me.user_id)
+        )
+        if secret is None:
+            return self.render("second_factor.html", form=form, secret=None)
+        text = second_factor_service.as_text(secret)
+        image = segno.make(second_factor_service.as_uri(secret, me.name), micro=False, error="m")
+        return self.render(
+            "second_factor.html",
+            form=form,
+            secret=" ".join(text[at : at + 4] for at in range(0, len(text), 4)),
+            size=image.symbol_size(border=4)[0],
+            path=drawn(image.matrix, 4),
+        )
+
+    @page("/second-factor/begin", methods=["POST"])
+    def begin_factor(self) -> Page:
+        """Draw a secret; it counts once a code of it was shown."""
+        ring = keyring()
+        try:
+            in_transaction(lambda session: second_factor_service.draw(session, ring, _own(session)))
+        except DomainError:
+            # Another window was quicker; the profile shows how it stands.
+            return redirect(url_for(".index"), 303)
+        return redirect(url_for(".second_factor"), 303)
+
+    @page("/second-factor/confirm", methods=["POST"])
+    def confirm_factor(self) -> Page:
+        """Take the first code, and show the recovery codes this once."""
+        me, form, ring = _me(), CodeForm(), keyring()
+
+        def work(session: Session) -> list[str]:
+            return second_factor_service.confirm(
+                session, actor(), ring, _own(session), form.code.data or "", keep=me.token
+            )
+
+        if me.second_factor:
+            return redirect(url_for(".index"), 303)
+        try:
+            codes = in_transaction(work)
+        except DomainError as error:
+            form.take(error)
+            form.code.data = ""
+            return self._set_up(form), error.status
+        return self._codes(gettext("The second factor is set up"), codes)
+
+    @page("/second-factor/ask/<any(remove, renew):act>")
+    def ask_factor(self, act: str) -> Page:
+        """Ask before a login becomes weaker, or written down codes open nothing any more."""
+        remove = act == "remove"
+        return self.render(
+            "ask.html",
+            heading=gettext("Give up the second factor?")
+            if remove
+            else gettext("Make new recovery codes?"),
+            text=gettext("Your password alone opens your login then.")
+            if remove
+            else gettext("The ones that you have written down open nothing any more."),
+            button=gettext("Give it up") if remove else gettext("Make new ones"),
+            action=url_for(".remove_factor") if remove else url_for(".renew_codes"),
+            back=url_for(".index"),
+            form=ActForm(),
+        )
+
+    @page("/second-factor/remove", methods=["POST"])
+    def remove_factor(self) -> Page:
+        """Let the password alone open one's login."""
+        me = _me()
+        in_transaction(
+            lambda session: second_factor_service.remove(
+                session, actor(), _own(session), keep=me.token
+            )
+        )
+        flash(gettext("There is no second factor any more."), "success")
+        return redirect(url_for(".index"), 303)
+
+    @page("/second-factor/codes", methods=["POST"])
+    def renew_codes(self) -> Page:
+        """Replace the recovery codes, and show the new ones this once."""
+        try:
+            codes = in_transaction(
+                lambda session: second_factor_service.renew_codes(session, actor(), _own(session))
+            )
+        except DomainError:
+            return redirect(url_for(".second_factor"), 303)
+        return self._codes(gettext("New recovery codes"), codes)
+
+    def _codes(self, heading: str, codes: list[str]) -> tuple[str, int]:
+        return self.render(
+            "recovery_codes.html", heading=heading, codes=codes
+        ), HTTPStatus.CREATED.value
+
+
+def drawn(matrix: tuple[bytearray, ...], border: int) -> str:
+    """Return the path of an SVG whose units are the modules of a QR code."""
+    return "".join(
+        f"M{x + border} {y + border}h1v1h-1z"
+        for y, row in enumerate(matrix)
+        for x, dark in enumerate(row)
+        if dark
+    )
+
+
+def _me() -> Visitor:
+    somebody = visitor()
+    if somebody is None:
+        raise Forbidden
+    return somebody
+
+
+def _own(session: Session) -> User:
+    return user_service.get_user(session, _me().user_id)

@@ -1,0 +1,235 @@
+"""Who may come in: a password, then a code where there is a second factor; throttled.
+
+Failures are counted in the database, by name and by address, so that every process throttles
+alike. A name is throttled for one address only: others cannot lock its owner out. Codes of six
+digits are fewer than passwords, so for those the tries from everywhere count together; who can
+try them has the password, and the owner still comes in by a recovery code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import delete, func, insert, literal, select
+from sqlalchemy.orm import Session
+
+from standart.encryption import Keyring
+from standart.errors import TooManyRequests, Unauthenticated
+from standart.models import LoginFailure, LoginStep, PendingLogin, User
+from standart.services import passwords, second_factor_service, session_service, user_service
+
+# PCI DSS 8.3.4: at most ten tries, then at least half an hour.
+FAILURES_PER_NAME: Final = 10
+FAILURES_PER_ADDRESS: Final = 50
+CODE_FAILURES_PER_NAME: Final = 50
+FAILURE_WINDOW: Final = timedelta(minutes=30)
+
+PENDING_LIFETIME: Final = timedelta(minutes=5)
+"""How long a right password waits for its code."""
+
+_TOKEN_BYTES: Final = 32
+
+
+def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
+    """Return the user of a right name and password; a second factor is still to be asked for.
+
+    A wrong one is counted and must be committed by the caller too: open the unit of work
+    so that ``Unauthenticated`` does not roll the count back.
+
+    Raises:
+        TooManyRequests: too many failures lately for this name or from this address.
+        Unauthenticated: unknown name, wrong password, no password or deactivated, all in
+            the same words and time.
+    """
+    _enter_queue(session, name, ip)
+    user = user_service.find_user(session, name) if len(name) <= 128 and "\0" not in name else None
+    if user is None or not _opens(session, user, password):
+        if user is None:
+            passwords.matches(passwords.hash_of_nobody(), password)
+        _count(session, name, ip, LoginStep.PASSWORD)
+        raise Unauthenticated("Wrong name or password.")
+    if not second_factor_service.is_enrolled(session, user.id):
+        _forget(session, name, ip)
+    return user
+
+
+def ask_for_code(session: Session, user: User) -> str:
+    """Keep that the password was right; return the token by which the code may follow."""
+    token = secrets.token_urlsafe(_TOKEN_BYTES)
+    session.execute(
+        insert(PendingLogin).values(
+            digest=_digest(token), user_id=user.id, made_by=user.password_made_by
+        )
+    )
+    return token
+
+
+def waits_for_code(session: Session, token: str) -> bool:
+    """Whether a code may still follow: not for long, and not after anything has changed."""
+    return _pending(session, token) is not None
+
+
+def enter_code(
+    session: Session,
+    keyring: Keyring,
+    token: str,
+    code: str,
+    *,
+    ip: str,
+    user_agent: str | None,
+) -> str:
+    """Open the login whose password was right before; return the token for the cookie.
+
+    A wrong code is counted as in ``log_in``.
+
+    Raises:
+        TooManyRequests: as in ``log_in``.
+        Unauthenticated: the code is not right or was used, or nothing waits for one.
+    """
+    user = _pending(session, token)
+    if user is None:
+        raise Unauthenticated("The password is asked for again.")
+    _enter_queue(session, user.name, ip)
+    # Held: whoever changes the password or the role at this moment ends what we open, or we
+    # find the pending login gone.
+    session.refresh(user, with_for_update={"key_share": True, "of": User})
+    if not _code_is_right(session, keyring, user, code):
+        _count(session, user.name, ip, LoginStep.CODE)
+        raise Unauthenticated("Wrong code.")
+    made_by = session.scalar(
+        delete(PendingLogin)
+        .where(PendingLogin.digest == _digest(token))
+        .returning(PendingLogin.made_by)
+    )
+    if made_by is None or not user.active:
+        raise Unauthenticated("The password is asked for again.")
+    _forget(session, user.name, ip)
+    return session_service.open_session(
+        session, user, ip=ip or None, user_agent=user_agent, made_by=made_by
+    )
+
+
+def check_password(session: Session, user_id: UUID, *, password: str, ip: str) -> User:
+    """Return the user whose password it is; for one's own, and throttled as a login is.
+
+    Raises:
+        TooManyRequests, Unauthenticated: as in ``log_in``.
+    """
+    user = user_service.get_user(session, user_id)
+    _enter_queue(session, user.name, ip)
+    if not _opens(session, user, password):
+        _count(session, user.name, ip, LoginStep.PASSWORD)
+        raise Unauthenticated("Wrong password.")
+    return user
+
+
+def prove(
+    session: Session, keyring: Keyring, user: User, *, password: str, code: str, ip: str
+) -> None:
+    """Let somebody who is logged in show once more who it is; throttled as a login is.
+
+    A wrong one is counted as in ``log_in``. The code counts where there is a second factor.
+
+    Raises:
+        TooManyRequests, Unauthenticated: as in ``log_in``.
+    """
+    _enter_queue(session, user.name, ip)
+    if not _opens(session, user, password):
+        _count(session, user.name, ip, LoginStep.PASSWORD)
+        raise Unauthenticated("Wrong password or code.")
+    if second_factor_service.is_enrolled(session, user.id) and not _code_is_right(
+        session, keyring, user, code
+    ):
+        _count(session, user.name, ip, LoginStep.CODE)
+        raise Unauthenticated("Wrong password or code.")
+    _forget(session, user.name, ip)
+
+
+def purge(session: Session) -> int:
+    """Forget failures and pending logins that count no more; return how many."""
+    found = 0
+    for table, lifetime in ((LoginFailure, FAILURE_WINDOW), (PendingLogin, PENDING_LIFETIME)):
+        aged = table.created_at < func.clock_timestamp() - literal(lifetime)
+        found += len(session.execute(delete(table).where(aged).returning(literal(1))).all())
+    return found
+
+
+def _pending(session: Session, token: str) -> User | None:
+    young = PendingLogin.created_at > func.clock_timestamp() - literal(PENDING_LIFETIME)
+    return session.scalar(
+        select(User)
+        .join(PendingLogin, User.id == PendingLogin.user_id)
+        .where(PendingLogin.digest == _digest(token), young, User.active)
+    )
+
+
+def _opens(session: Session, user: User, password: str) -> bool:
+    """Whether a password is the one of an active user, which it stays until the commit."""
+    known = user.password_hash
+    matches = passwords.matches(known or passwords.hash_of_nobody(), password)
+    if not matches or known is None:
+        return False
+    session.refresh(user, with_for_update={"key_share": True, "of": User})
+    if not user.active or user.password_hash != known:
+        return False
+    if passwords.is_weak(known):
+        user.password_hash = passwords.hashed(password)
+    return True
+
+
+def _code_is_right(session: Session, keyring: Keyring, user: User, code: str) -> bool:
+    # Tries of one person's codes go one by one, wherever they come from.
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"code {user.id}", 0))))
+    recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
+    tried = session.scalar(
+        select(func.count()).where(
+            recent,
+            LoginFailure.name == _failure_name(user.name),
+            LoginFailure.step == LoginStep.CODE,
+        )
+    )
+    apps = (tried or 0) < CODE_FAILURES_PER_NAME
+    return second_factor_service.check(session, keyring, user.id, code, apps=apps)
+
+
+def _enter_queue(session: Session, name: str, ip: str) -> None:
+    """Let tries from one address go one by one: at the same time, each would be the first.
+
+    Raises:
+        TooManyRequests: this name from this address, or this address, has used up its tries.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"login {ip}", 0))))
+    recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
+    counts = session.execute(
+        select(
+            func.count().filter(LoginFailure.name == _failure_name(name)),
+            func.count(),
+        ).where(recent, LoginFailure.ip == ip)
+    ).one()
+    if counts[0] >= FAILURES_PER_NAME or counts[1] >= FAILURES_PER_ADDRESS:
+        raise TooManyRequests(
+            "Too many failed logins; try again later.",
+            retry_after=int(FAILURE_WINDOW.total_seconds()),
+        )
+
+
+def _count(session: Session, name: str, ip: str, step: LoginStep) -> None:
+    session.execute(insert(LoginFailure).values(name=_failure_name(name), ip=ip, step=step))
+
+
+def _forget(session: Session, name: str, ip: str) -> None:
+    """Begin to count anew for whoever came in; what others tried elsewhere still counts."""
+    mine = (LoginFailure.name == _failure_name(name)) & (LoginFailure.ip == ip)
+    session.execute(delete(LoginFailure).where(mine))
+
+
+def _failure_name(name: str) -> str:
+    return name[:128].replace("\0", "").lower()
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

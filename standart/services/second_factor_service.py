@@ -1,0 +1,261 @@
+"""The second factor: six digits of an app (TOTP, RFC 6238), and codes of last resort.
+
+The secret is sealed by the key ring. A step of 30 seconds is used up by its first right code,
+whoever of two that come at once was later is refused. Recovery codes have 120 bits, so that
+their SHA-256 is enough at rest; each opens once.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+from typing import Final
+from uuid import UUID
+
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+from sqlalchemy import CursorResult, delete, func, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from standart import clock
+from standart.encryption import Keyring
+from standart.errors import Conflict, InvalidInput
+from standart.models import RecoveryCode, SecondFactor, User
+from standart.services import audit_service, session_service
+from standart.services.access import Actor
+
+STEP_SECONDS: Final = 30
+DRIFT: Final = 1
+"""How many steps an app's clock may be ahead or behind."""
+RECOVERY_CODES: Final = 10
+
+_ISSUER: Final = "Standart"
+_DIGITS: Final = 6
+_SECRET_BYTES: Final = 20
+_RECOVERY_BYTES: Final = 15
+_CODE = re.compile(rf"[0-9]{{{_DIGITS}}}", re.ASCII)
+_RECOVERY = re.compile(r"[A-Z2-7]{24}", re.ASCII)
+
+# The row is locked by it, so of two logins with one code the second finds the step used.
+_USE_STEP = text(
+    """
+    UPDATE second_factors SET last_step = :step
+    WHERE user_id = :user_id AND confirmed_at IS NOT NULL AND last_step < :step
+    """
+)
+
+
+def is_enrolled(session: Session, user_id: UUID) -> bool:
+    """Whether a code is asked for when this user logs in."""
+    return bool(
+        session.scalar(
+            select(
+                select(SecondFactor.user_id)
+                .where(SecondFactor.user_id == user_id, SecondFactor.confirmed_at.is_not(None))
+                .exists()
+            )
+        )
+    )
+
+
+def draw(session: Session, keyring: Keyring, user: User) -> None:
+    """Draw a secret for ``user``; it counts for nothing until a code of it was shown.
+
+    Raises:
+        Conflict: there is a second factor already; it must be removed first.
+    """
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    if is_enrolled(session, user.id):
+        raise Conflict("There is a second factor already.")
+    session.execute(delete(SecondFactor).where(SecondFactor.user_id == user.id))
+    sealed = keyring.encrypt(os.urandom(_SECRET_BYTES), _context(user.id))
+    session.execute(insert(SecondFactor).values(user_id=user.id, secret=sealed))
+
+
+def drawn_secret(session: Session, keyring: Keyring, user_id: UUID) -> bytes | None:
+    """Return the secret that was drawn and not confirmed yet, ``None`` without one."""
+    sealed = session.scalar(
+        select(SecondFactor.secret).where(
+            SecondFactor.user_id == user_id, SecondFactor.confirmed_at.is_(None)
+        )
+    )
+    return None if sealed is None else keyring.decrypt(sealed, _context(user_id))
+
+
+def as_text(secret: bytes) -> str:
+    """Return the secret as people type it into an app."""
+    return base64.b32encode(secret).decode("ascii")
+
+
+def as_uri(secret: bytes, name: str) -> str:
+    """Return the ``otpauth`` URI that apps read from a QR code."""
+    return _totp(secret).get_provisioning_uri(name, _ISSUER)
+
+
+def confirm(
+    session: Session,
+    actor: Actor,
+    keyring: Keyring,
+    user: User,
+    code: str,
+    *,
+    keep: str | None = None,
+) -> list[str]:
+    """Let the secret count from now on; return recovery codes, which are shown this once.
+
+    Other logins of the user end, the one of the token ``keep`` goes on.
+
+    Raises:
+        InvalidInput: ``code`` is none of the secret's.
+        Conflict: no secret was drawn, or it counts already.
+    """
+    row = session.scalar(
+        select(SecondFactor).where(SecondFactor.user_id == user.id).with_for_update()
+    )
+    if row is None or row.confirmed_at is not None:
+        raise Conflict("There is no second factor to confirm.")
+    step = _step_of(keyring.decrypt(row.secret, _context(user.id)), code)
+    if step is None:
+        raise InvalidInput.of("code", "This code is not right, or too old.")
+    row.last_step = step
+    session.flush()
+    session.execute(
+        update(SecondFactor)
+        .where(SecondFactor.user_id == user.id)
+        .values(confirmed_at=func.clock_timestamp())
+    )
+    codes = _new_codes(session, user.id)
+    session_service.end_all(session, user.id, keep=keep)
+    audit_service.record(session, actor, "second_factor.added", "user", user.id)
+    return codes
+
+
+def check(session: Session, keyring: Keyring, user_id: UUID, code: str, *, apps: bool) -> bool:
+    """Use up ``code``; return whether it was right. Without ``apps`` only recovery codes are."""
+    plain = code.strip().upper().replace("-", "").replace(" ", "")
+    if _CODE.fullmatch(plain):
+        return apps and _use_step(session, keyring, user_id, plain)
+    return bool(_RECOVERY.fullmatch(plain)) and _use_recovery(session, user_id, plain)
+
+
+def renew_codes(session: Session, actor: Actor, user: User) -> list[str]:
+    """Replace the recovery codes; return the new ones, which are shown this once.
+
+    Raises:
+        Conflict: there is no second factor.
+    """
+    session.execute(
+        select(SecondFactor.user_id).where(SecondFactor.user_id == user.id).with_for_update()
+    )
+    if not is_enrolled(session, user.id):
+        raise Conflict("There is no second factor.")
+    codes = _new_codes(session, user.id)
+    audit_service.record(session, actor, "recovery_codes.renewed", "user", user.id)
+    return codes
+
+
+def count_codes(session: Session, user_id: UUID) -> int:
+    """Return how many recovery codes are left."""
+    return session.scalar(select(func.count()).where(RecoveryCode.user_id == user_id)) or 0
+
+
+def remove(session: Session, actor: Actor, user: User, *, keep: str | None = None) -> None:
+    """Let the password alone open the user's login again; its other logins end.
+
+    Removing what is not there changes nothing.
+    """
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
+    gone = session.execute(
+        delete(SecondFactor)
+        .where(SecondFactor.user_id == user.id)
+        .returning(SecondFactor.confirmed_at)
+    ).one_or_none()
+    if gone is None or gone.confirmed_at is None:
+        return
+    session_service.end_all(session, user.id, keep=keep)
+    audit_service.record(session, actor, "second_factor.removed", "user", user.id)
+
+
+def reseal(ring: Keyring, user_id: UUID, box: bytes) -> bytes:
+    """Seal a secret with the ring's first key.
+
+    Raises:
+        ConfigurationError: the ring does not open it.
+    """
+    return ring.reseal(box, _context(user_id))
+
+
+def _use_step(session: Session, keyring: Keyring, user_id: UUID, code: str) -> bool:
+    sealed = session.scalar(
+        select(SecondFactor.secret).where(
+            SecondFactor.user_id == user_id, SecondFactor.confirmed_at.is_not(None)
+        )
+    )
+    if sealed is None:
+        return False
+    step = _step_of(keyring.decrypt(sealed, _context(user_id)), code)
+    if step is None:
+        return False
+    used: CursorResult[tuple[()]] = session.execute(  # type: ignore[assignment]  # an UPDATE
+        _USE_STEP, {"user_id": user_id, "step": step}
+    )
+    return used.rowcount == 1
+
+
+def _step_of(secret: bytes, code: str) -> int | None:
+    """Return the step that ``code`` belongs to, as near to now as may be; ``None``: none.
+
+    All are compared, whichever is right, so the time tells nothing.
+    """
+    if not _CODE.fullmatch(code.strip()):
+        return None
+    given, totp = code.strip().encode("ascii"), _totp(secret)
+    present = int(clock.now().timestamp()) // STEP_SECONDS
+    right = [
+        step
+        for step in range(present - DRIFT, present + DRIFT + 1)
+        if hmac.compare_digest(totp.generate(step * STEP_SECONDS), given)
+    ]
+    return right[-1] if right else None
+
+
+def _use_recovery(session: Session, user_id: UUID, plain: str) -> bool:
+    used = session.execute(
+        delete(RecoveryCode)
+        .where(
+            RecoveryCode.user_id == user_id,
+            RecoveryCode.digest == _digest(user_id, plain),
+            select(SecondFactor.user_id)
+            .where(SecondFactor.user_id == user_id, SecondFactor.confirmed_at.is_not(None))
+            .exists(),
+        )
+        .returning(RecoveryCode.user_id)
+    )
+    return used.one_or_none() is not None
+
+
+def _new_codes(session: Session, user_id: UUID) -> list[str]:
+    session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user_id))
+    plain = [
+        base64.b32encode(os.urandom(_RECOVERY_BYTES)).decode("ascii") for _ in range(RECOVERY_CODES)
+    ]
+    session.execute(
+        insert(RecoveryCode),
+        [{"user_id": user_id, "digest": _digest(user_id, each)} for each in plain],
+    )
+    return ["-".join(each[at : at + 4] for at in range(0, len(each), 4)) for each in plain]
+
+
+def _digest(user_id: UUID, plain: str) -> bytes:
+    return hashlib.sha256(user_id.bytes + plain.encode("ascii")).digest()
+
+
+def _totp(secret: bytes) -> TOTP:
+    return TOTP(secret, _DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - what apps agree on
+
+
+def _context(user_id: UUID) -> bytes:
+    return b"second factor " + user_id.bytes
