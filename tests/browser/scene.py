@@ -30,6 +30,7 @@ NO_PAGES = frozenset(
     {
         "panel.static",
         "panel.home",
+        "panel.login",
         "admin.live",
         "admin.static",
         "admin.chart",

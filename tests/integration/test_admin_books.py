@@ -61,7 +61,8 @@ def test_a_transaction_shows_its_fee_refunds_and_postings(panel: Panel, busy: Bu
     assert "Refunded 150.00 RUB" in page
     assert "Settlement, Nov" in page
     assert page.count("Refund, Nov") == 2
-    assert source.count("<q>one &lt;b&gt;cup&lt;/b&gt; was broken</q>") == 1
+    # In its course and in the ledger.
+    assert source.count("<q>one &lt;b&gt;cup&lt;/b&gt; was broken</q>") == 2
     # The share of 50.00 in the commission of 32.00 came back: 1.60.
     assert "Available to the merchant -48.40 RUB Commission -1.60 RUB Clearing 50.00 RUB" in page
 
