@@ -18,13 +18,20 @@ from sqlalchemy.orm import Session
 from standart.__main__ import create_app
 from standart.cli import COMMANDS, AppCommands, command_line, init_app
 from standart.config import Settings
-from standart.db import autocommit
+from standart.db import autocommit, transaction
 from standart.encryption import Keyring
-from standart.models import ApiKey, AuditRecord, Role, Scope
-from standart.services import endpoint_service, key_service, user_service
+from standart.models import ApiKey, AuditRecord, Role, Scope, User
+from standart.services import (
+    endpoint_service,
+    key_service,
+    login_service,
+    session_service,
+    user_service,
+)
 from standart.services.access import Origin
-from tests.builders import PASSWORD, TestUser, make_transaction, overdue
+from tests.builders import PASSWORD, TestUser, make_transaction, make_user, overdue
 from tests.integration.commands import Run, refused
+from tests.integration.factors import enrol
 
 
 def test_help_names_every_command_without_any_setting() -> None:
@@ -145,6 +152,46 @@ def test_a_key_that_confirms_is_for_admins(run: Run, merchant: TestUser, admin: 
         "Error: The scope confirm is for keys of admins and operators only.",
     )
     assert run("create-api-key", admin.name, *scopes).stdout.startswith("sk_live_")
+
+
+def test_a_lost_second_factor_is_taken_away_and_every_login_ends(
+    run: Run, engine: Engine, keyring: Keyring
+) -> None:
+    owner = make_user(engine, keyring, name="owner", role=Role.VIEWER, password=PASSWORD)
+    beside = make_user(engine, keyring, name="beside", role=Role.ADMIN, password=PASSWORD)
+    for user in (owner, beside):
+        enrol(engine, keyring, user.id)
+        with Session(engine) as session, transaction(session):
+            opened = session.get_one(User, user.id)
+            session_service.open_session(session, opened, ip=None, user_agent=None)
+            login_service.ask_for_code(session, opened)
+
+    done = run("reset-second-factor", "owner")
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout == "owner has no second factor any more\n"
+    with engine.connect() as connection:
+        for table in ("second_factors", "recovery_codes", "panel_sessions", "pending_logins"):
+            left = set(connection.scalars(text(f"SELECT user_id FROM {table}")))
+            assert left == {beside.id}, table
+        told = connection.execute(
+            text(
+                "SELECT actor_name, channel, object_id FROM audit_log"
+                " WHERE action = 'second_factor.removed'"
+            )
+        ).all()
+    assert told == [("command line", "cli", str(owner.id))]
+
+    again = run("reset-second-factor", "owner")
+
+    assert (again.exit_code, again.stdout) == (0, "owner had no second factor\n")
+    with engine.connect() as connection:
+        count = text("SELECT count(*) FROM audit_log WHERE action = 'second_factor.removed'")
+        assert connection.scalar(count) == 1
+
+
+def test_nobodys_second_factor_is_not_taken_away(run: Run) -> None:
+    refused(run("reset-second-factor", "nobody"), 1, "nobody")
 
 
 @pytest.mark.parametrize("duration", ["0d", "-1d", "90", "d", "1.5d", "９d", "999999999w"])

