@@ -74,6 +74,9 @@ bench-webhooks: $(VENV)/.dev ## Measure how fast, soon and fairly webhooks are s
 bench-statements: $(VENV)/.dev ## Measure what a statement of a million movements costs
 	$(BIN)/python -m benchmarks.statements $(ARGS)
 
+bench-proof: $(VENV)/.dev ## Measure what proving the books takes and sealing costs
+	$(BIN)/python -m benchmarks.proof $(ARGS)
+
 lock: ## Pin all dependencies with hashes (needs uv)
 	uv pip compile -q --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11 \
 	  --generate-hashes pyproject.toml --group build -o requirements.lock
