@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements lock translations clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements bench-proof lock translations clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -60,7 +60,7 @@ translations: $(VENV)/.dev ## Collect the panel's words and compile the catalogu
 	$(BIN)/pybabel -q update --no-fuzzy-matching -i build/messages.pot -d standart/translations
 	$(BIN)/pybabel -q compile -d standart/translations
 
-bench: bench-quick bench-ledger bench-webhooks bench-statements ## Measure everything there is a benchmark of
+bench: bench-quick bench-ledger bench-webhooks bench-statements bench-proof ## Measure everything there is a benchmark of
 
 bench-quick: $(VENV)/.dev ## Measure create beside a naive service and the bare database
 	$(BIN)/python -m benchmarks.quick $(ARGS)
