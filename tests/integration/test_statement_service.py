@@ -293,6 +293,8 @@ def test_what_is_closed_never_changes_by_a_byte(
     assert chain.last(connection) != head
     span = {"start": before.start, "end": before.end}
     assert documents(connection, shop, **span) == first
+    # Nor does the day by its name: it is the one that the calendar had when it was closed.
+    assert documents(connection, shop, period=str(day)) == first
 
     closed = opened(connection, shop, **span).head
     assert (closed.closed, closed.anchor, closed.merchant) == (True, head.anchor, "Лавка")
