@@ -8,7 +8,7 @@ WORKERS ?= auto
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements bench-panel fill lock translations screenshots clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements bench-proof bench-panel fill lock translations screenshots clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,7 +63,7 @@ translations: $(VENV)/.dev ## Collect the panel's words and compile the catalogu
 screenshots: $(VENV)/.dev ## Take a picture of every page of the panel (needs Chromium)
 	$(BIN)/python -m tests.screenshots $(ARGS)
 
-bench: bench-quick bench-ledger bench-webhooks bench-statements ## Measure everything there is a benchmark of
+bench: bench-quick bench-ledger bench-webhooks bench-statements bench-proof ## Measure everything there is a benchmark of
 
 bench-quick: $(VENV)/.dev ## Measure create beside a naive service and the bare database
 	$(BIN)/python -m benchmarks.quick $(ARGS)
@@ -82,6 +82,9 @@ bench-panel: $(VENV)/.dev ## Measure the panel on a filled data dir: make bench-
 
 bench-statements: $(VENV)/.dev ## Measure what a statement of a million movements costs
 	$(BIN)/python -m benchmarks.statements $(ARGS)
+
+bench-proof: $(VENV)/.dev ## Measure what proving the books takes and sealing costs
+	$(BIN)/python -m benchmarks.proof $(ARGS)
 
 lock: ## Pin all dependencies with hashes (needs uv)
 	uv pip compile -q --no-emit-index-url --no-header --no-annotate --universal --python-version 3.11 \

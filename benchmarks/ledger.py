@@ -98,7 +98,7 @@ class Contender:
 
 def contenders(stage: Stage, prepared: Prepared, options: argparse.Namespace) -> list[Contender]:
     """Make merchants, their pending transactions, and a script for each contender."""
-    key, merchants = _people(prepared, options.merchants)
+    key, merchants = people(prepared, options.merchants)
     rows = FASTEST * (options.warmup + options.rounds * options.seconds)
     confirm = SETTLE_BY_KEY[True, False]
     made = [
@@ -125,7 +125,7 @@ def contenders(stage: Stage, prepared: Prepared, options: argparse.Namespace) ->
     return result
 
 
-def _people(prepared: Prepared, merchants: int) -> tuple[str, list[str]]:
+def people(prepared: Prepared, merchants: int) -> tuple[str, list[str]]:
     """Return an admin's key, and the ids of one and ``merchants`` more merchants."""
     engine = make_engine(shown(prepared.owner_url), pool_size=1)
     with Session(engine) as session, transaction(session):

@@ -62,10 +62,11 @@ class Streamed(Response):
         return [] if environ["REQUEST_METHOD"] == "HEAD" else self.response  # type: ignore[return-value]  # of bytes
 
 
-def streamed(pieces: Iterator[bytes], mimetype: str, file_name: str) -> Response:
-    """Return a file that is made as it is sent; ``file_name`` is plain ASCII without quotes."""
-    disposition = ("Content-Disposition", f'attachment; filename="{file_name}"')
-    return Streamed(pieces, headers=_all_headers(mimetype, disposition))
+def streamed(
+    pieces: Iterator[bytes], *, mimetype: str, headers: Iterable[tuple[str, str]] = ()
+) -> Response:
+    """Return an answer that is made as it is sent, with the headers of every answer."""
+    return Streamed(pieces, headers=_all_headers(mimetype, *headers))
 
 
 def ready(

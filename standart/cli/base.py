@@ -6,10 +6,12 @@ Exit codes: 0 done, 1 refused or impossible, 2 wrong usage, input or settings.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -81,6 +83,16 @@ class ServiceCommand(click.Command):
                     "the database has no tables yet; run `standart migrate` first"
                 ) from None
             raise
+
+
+def real_place(path: Path) -> tuple[Path, bool]:
+    """Return where ``path`` leads, and whether a file may be put into that place.
+
+    What is there and is no file, such as ``/dev/null`` or a pipe, is to be written to: root
+    could put a file into its place.
+    """
+    place = Path(os.path.realpath(path))
+    return place, place.is_file() or place.is_dir() or not place.exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from standart.cli.base import (
     database,
     json_option,
     named_user,
+    real_place,
 )
 from standart.db import autocommit
 from standart.errors import InvalidInput, NotFound
@@ -72,15 +73,19 @@ def _whole(path: str | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
+    place, replaceable = real_place(Path(path))
+    if not replaceable:
+        with place.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        return
     try:
-        folder = Path(path).absolute().parent
-        descriptor, name = mkstemp(dir=folder)
+        descriptor, name = mkstemp(dir=place.parent)
     except OSError as error:
         raise InvalidInput.of("--output", f"cannot be written: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             yield file
-        Path(name).replace(path)
+        Path(name).replace(place)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -12,7 +12,15 @@ import click
 from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
-from standart.cli.base import OPERATOR, Failure, ServiceCommand, database, moment, named_user
+from standart.cli.base import (
+    OPERATOR,
+    Failure,
+    ServiceCommand,
+    database,
+    moment,
+    named_user,
+    real_place,
+)
 from standart.db import autocommit
 from standart.documents.formats import FORMATS, Format, file_name
 from standart.documents.words import Lang
@@ -91,10 +99,14 @@ class _Writer:
                 stream.write(piece)
             stream.flush()
             return
-        place = output / file_name(opened.head, self._form) if output.is_dir() else output
+        named = output / file_name(opened.head, self._form) if output.is_dir() else output
+        place, replaceable = real_place(named)
+        if not replaceable:
+            self._write(opened, place)
+            return
         with TemporaryDirectory(prefix=".statement-", dir=place.parent) as folder:
             self._write(opened, Path(folder) / place.name).replace(place)
-        click.echo(f"wrote {place}")
+        click.echo(f"wrote {named}")
 
     def write_all(self, currency: str | None, output: Path) -> None:
         """Write a file for each merchant and currency, all of them or none."""

@@ -42,7 +42,7 @@ class Digest:
 
     def add(self, line: str) -> None:
         """Take in the next line."""
-        self._hash.update(line.encode("ascii") + b"\n")
+        self._hash.update(line.encode() + b"\n")
         self.lines += 1
 
     def value(self) -> bytes:
@@ -52,4 +52,4 @@ class Digest:
 
 def mark(line: str) -> bytes:
     """Return the few bytes by which a seal knows this line again."""
-    return hashlib.sha256(line.encode("ascii")).digest()[:MARK_BYTES]
+    return hashlib.sha256(line.encode()).digest()[:MARK_BYTES]

@@ -29,13 +29,23 @@ GENESIS: Final = bytes(32)
 
 _ANCHOR: Final = re.compile(r"(?:([1-9][0-9]{0,17}):)?([0-9a-f]{64})", re.ASCII)
 
-_COLUMNS: Final = "number, before, journals, total, previous, content, hash"
 
-_LAST: Final = text(f"SELECT {_COLUMNS} FROM seals ORDER BY number DESC LIMIT 1")
+def readable(column: str) -> str:
+    """SQL: a moment that Python can hold; a damaged one beyond is not what it was in any case."""
+    first, last = "'0001-01-02T00:00:00Z'", "'9999-12-30T00:00:00Z'"
+    return (
+        f"CASE WHEN {column} < {first} THEN {first} WHEN {column} > {last} THEN {last}"
+        f" ELSE {column} END"
+    )
 
+
+COLUMNS: Final = f"number, {readable('before')} AS before, journals, total, previous, content, hash"
+"""SQL: what ``link_of`` takes."""
+
+_LAST: Final = text(f"SELECT {COLUMNS} FROM seals ORDER BY number DESC LIMIT 1")
 
 _BEHIND: Final = text(
-    f"SELECT {_COLUMNS} FROM seals WHERE number > :number ORDER BY number LIMIT 1000"
+    f"SELECT {COLUMNS} FROM seals WHERE number > :number ORDER BY number LIMIT 1000"
 )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, text
 
 from standart.models import MARK_BYTES
-from standart.services import canonical, chain
+from standart.services import canonical, chain, close_service
 from standart.services.chain import Link, moment
 from standart.services.findings import Finding
 
@@ -35,14 +35,11 @@ _GROUP: Final = 50_000
 _NAMED: Final = 20
 """How many changed journals of one seal are named."""
 
-_SEALS = text(
-    "SELECT number, before, journals, total, previous, content, hash, marks FROM seals"
-    " ORDER BY number"
-)
+_SEALS = text(f"SELECT {chain.COLUMNS}, marks FROM seals ORDER BY number")
 
 _LINES = text(
     f"""
-    SELECT j.created_at, {canonical.LINE} AS line FROM journals j
+    SELECT {chain.readable("j.created_at")} AS at, {canonical.LINE} AS line FROM journals j
     WHERE j.created_at >= coalesce(CAST(:start AS timestamptz), '-infinity')
       AND j.created_at < :before
     ORDER BY {canonical.ORDER}
@@ -54,8 +51,28 @@ _OF_HASH = text("SELECT number FROM seals WHERE hash = :hash LIMIT 1")
 _LENGTH = text("SELECT coalesce(max(number), 0) FROM seals")
 
 _CLOSES = text(
-    "SELECT period, starts_at, ends_at, journals, digest, seal_number, seal_hash FROM closes"
-    " ORDER BY number"
+    f"""
+    SELECT number, period, {chain.readable("starts_at")} AS starts_at,
+        {chain.readable("ends_at")} AS ends_at, journals, digest, seal_number, seal_hash
+    FROM closes ORDER BY number
+    """
+)
+
+# The audit log has each close as it was made; what a later version adds to one is not in it.
+_NOT_AS_NOTED = text(
+    f"""
+    SELECT coalesce(c.period, a.object_id) AS period,
+        CASE WHEN c.period IS NULL THEN 'is gone, by the audit log it was closed'
+            WHEN a.object_id IS NULL THEN 'was not noted in the audit log'
+            ELSE 'is not as it was noted in the audit log' END AS said
+    FROM (
+        SELECT object_id, after FROM audit_log
+        WHERE object_type = 'period' AND action = 'period.closed'
+    ) AS a
+    FULL JOIN closes c ON c.period = a.object_id
+    WHERE (a.after <@ CAST({close_service.JSON} AS jsonb)) IS NOT TRUE
+    ORDER BY 1
+    """
 )
 
 
@@ -118,7 +135,7 @@ def _contents(connection: Connection, group: Sequence[_Sealed]) -> Iterator[Find
     """Compare the journals of some seals in a row with what the seals say of them."""
     span = {"start": group[0].start, "before": group[-1].link.before}
     rows = connection.execute(_LINES, span, execution_options={"yield_per": _FETCH})
-    found = ((row.created_at, row.line) for row in rows)
+    found = ((row.at, row.line) for row in rows)
     ahead = next(found, None)
     for sealed in group:
         lines = []
@@ -165,8 +182,14 @@ def _content(sealed: _Sealed, lines: Sequence[str]) -> Iterator[Finding]:
 
 
 def _closes(connection: Connection) -> Iterator[Finding]:
+    for row in connection.execute(_NOT_AS_NOTED):
+        yield Finding("close_is_unchanged", f"close {row.period}", row.said)
+    due = 1
     for close in connection.execute(_CLOSES).all():
         subject = f"close {close.period}"
+        if close.number != due:
+            yield Finding("close_is_unchanged", subject, f"close {due} was removed before it")
+        due = close.number + 1
         if close.seal_number is not None:
             head = (close.seal_number, close.seal_hash)
             yield from _compare(connection, "close_is_unchanged", subject, head)

@@ -40,19 +40,20 @@ _ONE_CLOSE = text("SELECT pg_advisory_xact_lock(hashtextextended('close', 0))")
 # commits first, or sees the close. Nothing hot writes to users.
 _USERS_STAND_STILL = text("LOCK TABLE users IN SHARE MODE")
 
-_JSON: Final = f"""(SELECT row_to_json(w)::text FROM (SELECT
+JSON: Final = f"""(SELECT row_to_json(w)::text FROM (SELECT
         c.period, c.zone, {rfc3339("c.starts_at")} AS "from", {rfc3339("c.ends_at")} AS "to",
         c.journals, encode(c.digest, 'hex') AS digest,
         CASE WHEN c.seal_number IS NOT NULL THEN json_build_object('number', c.seal_number,
             'hash', encode(c.seal_hash, 'hex')) END AS chain_head,
         c.closed_by, {rfc3339("c.closed_at")} AS closed_at
     ) AS w)"""
+"""SQL: close ``c`` as the API and the audit log have it."""
 
-_READ = text(f"SELECT {_JSON} FROM closes c WHERE c.period = :period")
+_READ = text(f"SELECT {JSON} FROM closes c WHERE c.period = :period")
 
 _LIST = text(
     f"""
-    SELECT {_JSON} AS body, c.number FROM closes c
+    SELECT {JSON} AS body, c.number FROM closes c
     WHERE c.number < coalesce(CAST(:before AS bigint), c.number + 1)
     ORDER BY c.number DESC LIMIT :limit
     """

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, insert, text
 
 from standart.bank_files.records import Direction
+from standart.bank_files.values import FIRST_YEAR, LAST_YEAR
 from standart.clock import new_id
 from standart.db import copy_in, unit
 from standart.errors import ConfigurationError, InvalidInput
@@ -86,6 +87,10 @@ def _span(file: Spooled, question: Question) -> tuple[date, date]:
         raise InvalidInput.of("date_tolerance", f"must be between 0 and {MAX_TOLERANCE} days")
     starts_on = question.starts_on or file.first_day
     ends_before = question.ends_before or file.ends_before
+    for field, day in (("from", question.starts_on), ("to", question.ends_before)):
+        if day is not None and not FIRST_YEAR <= day.year <= LAST_YEAR:
+            message = f"must be in the years {FIRST_YEAR} to {LAST_YEAR}"
+            raise InvalidInput.of(field, message)
     if starts_on >= ends_before:
         raise InvalidInput.of("to", f"must be after the span's start, {starts_on}")
     return starts_on, ends_before

@@ -8,9 +8,10 @@ journal of its span any more. ``docs/statements.md`` goes through every column.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -24,7 +25,16 @@ from standart.services import chain, ledger_service, statement_opening, statemen
 from standart.services.access import Actor
 from standart.services.canonical import Digest
 from standart.services.statement_span import Asked, Span
-from standart.services.statement_sql import CLOSE, COUNT, MOVEMENTS, NO_ID, OWNER, PRESENT, THEN
+from standart.services.statement_sql import (
+    CLOSE,
+    COUNT,
+    MOVEMENTS,
+    NO_ID,
+    OWNER,
+    PRESENT,
+    THEN,
+    ZONES,
+)
 from standart.services.statement_sums import Sums
 
 FIRST_BATCH: Final = 200
@@ -141,7 +151,7 @@ def open_statement(
     if owner is None:
         raise InvalidInput.of("user_id", "There is no such user.")
     present = present or settled(connection)
-    span = statement_span.resolve(asked, ZoneInfo(owner.timezone), present)
+    span = _span(connection, owner_id, owner, asked, present)
     return Statement(_head(connection, owner_id, owner, currency or owner.currency, span, present))
 
 
@@ -166,6 +176,38 @@ def number_of(user_id: UUID, currency: str, span: Span, zone: ZoneInfo) -> str:
     known = f"{user_id} {currency} {span.start.isoformat()} {span.end.isoformat()}"
     sign = hashlib.sha256(known.encode()).hexdigest()[:10]
     return f"{currency}-{first:%Y%m%d}-{last:%Y%m%d}-{sign}"
+
+
+def _span(
+    connection: Connection, user_id: UUID, owner: Row[Any], asked: Asked, present: datetime
+) -> Span:
+    """Return the span that is asked for; a closed day or month does not move with the zone.
+
+    It is that of the calendar in which it was closed first: none that comes later can be
+    earlier than that.
+    """
+    if statement_span.is_dated(asked):
+        zones = connection.execute(ZONES, {"user_id": user_id}).all()
+        found = _first_closed(connection, zones, asked, present) if len(zones) > 1 else None
+        if found is not None:
+            return found
+    return statement_span.resolve(asked, ZoneInfo(owner.timezone), present)
+
+
+def _first_closed(
+    connection: Connection, zones: Sequence[Row[Any]], asked: Asked, present: datetime
+) -> Span | None:
+    closed: list[tuple[datetime, Span]] = []
+    for zone in zones:
+        try:
+            span = statement_span.resolve(asked, ZoneInfo(zone.timezone), present)
+        except InvalidInput:
+            # There it has not begun yet.
+            continue
+        close = connection.execute(CLOSE, {"end": span.end}).one_or_none()
+        if close is not None:
+            closed.append((max(close.closed_at, zone.since), span))
+    return min(closed, key=itemgetter(0))[1] if closed else None
 
 
 def _head(

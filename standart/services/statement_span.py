@@ -91,6 +91,11 @@ def resolve(asked: Asked, zone: ZoneInfo, present: datetime) -> Span:
     return Span(start, end)
 
 
+def is_dated(asked: Asked) -> bool:
+    """Tell whether a day or a month is asked for in figures, the same whenever it is asked."""
+    return asked.period is not None and asked.period not in _NAMED
+
+
 def _require_order(start: datetime | None, end: datetime | None) -> None:
     if start is None or end is None:
         return

@@ -29,6 +29,14 @@ CLOSE: Final = text(
     """
 )
 
+# The zones that the owner's days ever began in, each since when.
+ZONES: Final = text(
+    """
+    SELECT timezone, min(since) AS since FROM particulars WHERE user_id = :user_id
+    GROUP BY timezone ORDER BY 2
+    """
+)
+
 # What the owner was called at a moment; before there was one, what it was called at first.
 THEN: Final = text(
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from standart.services import canonical, chain
+from standart.services import canonical, chain, close_service
 
 _MOVES_ALONG = (
     (
@@ -117,4 +117,11 @@ def reclose(connection: Connection) -> None:
             digest=digest.value(),
             journals=digest.lines,
             number=close.number,
+        )
+        run(
+            connection,
+            f"UPDATE audit_log SET after = (SELECT CAST({close_service.JSON} AS jsonb)"
+            " FROM closes c WHERE c.period = object_id)"
+            " WHERE action = 'period.closed' AND object_id = :period",
+            period=close.period,
         )

@@ -249,6 +249,66 @@ def test_no_field_of_a_seal_can_be_edited(
     assert invariant in found(engine)
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("DELETE FROM closes", "is gone"),
+        ("UPDATE closes SET seal_number = NULL, seal_hash = NULL", "is not as it was noted"),
+        ("UPDATE closes SET ends_at = ends_at + interval '1 minute'", "is not as it was noted"),
+        ("UPDATE closes SET closed_by = 'somebody'", "is not as it was noted"),
+        ("UPDATE closes SET number = 2", "close 1 was removed before it"),
+        ("DELETE FROM audit_log WHERE action = 'period.closed'", "was not noted"),
+    ],
+)
+def test_no_close_can_be_edited_or_removed(
+    engine: Engine, superuser: Engine, sealed: Sealed, change: str, said: str
+) -> None:
+    with behind(superuser) as connection:
+        run(connection, change)
+    wrong = found(engine)
+    assert list(wrong) == ["close_is_unchanged"]
+    assert any(said in each for each in wrong["close_is_unchanged"]), wrong
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (
+            "ALTER TABLE journals DROP CONSTRAINT ck_journals_kind,"
+            " DROP CONSTRAINT ck_journals_has_its_source;"
+            " UPDATE journals SET kind = 'выплата' WHERE id = '{journal}'"
+        ),
+        (
+            "ALTER TABLE journals ALTER created_at DROP NOT NULL;"
+            " UPDATE journals SET created_at = NULL WHERE id = '{journal}'"
+        ),
+        "UPDATE journals SET created_at = '-infinity' WHERE id = '{journal}'",
+        "UPDATE journals SET created_at = 'infinity' WHERE id = '{journal}'",
+        "UPDATE journals SET created_at = '0044-03-15 BC' WHERE id = '{journal}'",
+        "UPDATE journals SET created_at = '20000-01-01' WHERE id = '{journal}'",
+    ],
+    ids=["letters", "no moment", "before all time", "never", "before Christ", "year 20000"],
+)
+def test_damage_is_a_finding_and_ends_no_proof(
+    engine: Engine, superuser: Engine, sealed: Sealed, change: str
+) -> None:
+    """In a transaction of its own that is taken back, since it changes tables."""
+    with behind(superuser) as connection:
+        connection.exec_driver_sql(change.format(journal=sealed.journals[2]))
+        wrong = {each.invariant for each in verify_service.verify(connection)}
+        connection.rollback()
+    assert "sealed_journals_are_unchanged" in wrong
+
+
+def test_a_seal_of_no_moment_is_a_finding(
+    engine: Engine, superuser: Engine, sealed: Sealed
+) -> None:
+    for moment in ("infinity", "-infinity", "20000-01-01", "0044-03-15 BC"):
+        with behind(superuser) as connection:
+            run(connection, f"UPDATE seals SET before = '{moment}' WHERE number = 3")
+        assert "seal_follows_from_its_fields" in found(engine), moment
+
+
 def test_edited_marks_hide_no_change(engine: Engine, superuser: Engine, sealed: Sealed) -> None:
     with behind(superuser) as connection:
         change_everywhere(connection, **sealed.names(2))

@@ -65,6 +65,34 @@ def test_exit_code_0_when_both_sides_say_the_same(
     assert "LINE" not in done.stdout
 
 
+def test_a_report_into_what_is_no_file_leaves_it_there(
+    run: Run, shop: TestUser, file: Callable[..., str], tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), newline="") as reading:
+        done = run("reconcile", file(BOTH), MAP, "--output", str(pipe))
+        assert done.exit_code == 0, done.output
+        assert len(list(csv.DictReader(reading))) == 2
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        ("--from", "0001-01-01"),
+        ("--to", "9999-12-31"),
+        ("--from", "0001-01-01", "--to", "9999-12-31"),
+        ("--from", "1989-12-31"),
+    ],
+    ids=" ".join,
+)
+def test_a_span_of_no_file_is_refused(
+    run: Run, shop: TestUser, file: Callable[..., str], span: tuple[str, ...]
+) -> None:
+    refused(run("reconcile", file(BOTH), MAP, *span), 2, "must be in the years 1990 to 2199")
+
+
 def test_exit_code_1_when_they_differ(run: Run, shop: TestUser, file: Callable[..., str]) -> None:
     done = run("reconcile", file(ONE), MAP, "--user", "=SHOP")
     assert done.exit_code == 1, done.output

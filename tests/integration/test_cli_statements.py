@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,29 @@ def test_one_goes_to_standard_output(run: Run, connection: Connection, merchant:
     body = json.loads(run("statement", merchant.name, "--format", "json").stdout_bytes)
     assert body["closing"]["available"] == "12.34"
     assert body["statement"]["merchant"] == merchant.name
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(
+    run: Run, connection: Connection, merchant: TestUser, tmp_path: Path
+) -> None:
+    """As `--output /dev/null` by root: a file in its place would break the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reading:
+        result = run("statement", merchant.name, "--format", "json", "--output", str(pipe))
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(reading.read())["statement"]["merchant"] == merchant.name
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_followed(run: Run, merchant: TestUser, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.json"
+    link.symlink_to(tmp_path / "real" / "statement.json")
+    result = run("statement", merchant.name, "--format", "json", "--output", str(link))
+    assert result.exit_code == 0, result.stderr
+    assert link.is_symlink()
+    assert json.loads((tmp_path / "real" / "statement.json").read_bytes())["totals"]["count"] == 0
 
 
 def test_a_folder_gets_a_file_of_its_number(

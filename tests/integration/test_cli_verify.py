@@ -7,21 +7,30 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
 from standart.cli.verify import LONGEST_LINE
 from standart.db import autocommit
-from standart.services import ledger_service, seal_service, transaction_service, verify_service
+from standart.services import (
+    close_service,
+    ledger_service,
+    seal_service,
+    transaction_service,
+    verify_service,
+)
 from standart.services.proof import queries, report, schema
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction
 from tests.integration.chain_attacks import behind, change_everywhere
 from tests.integration.chain_attacks import run as run_sql
 from tests.integration.commands import Run
+from tests.integration.movements import refund, refund_key
 
 HASH = "ab" * 32
+UTC_ZONE = ZoneInfo("UTC")
 
 
 def test_the_report_says_what_was_covered(
@@ -202,8 +211,9 @@ def test_the_models_name_every_rule_of_the_schema(connection: Connection) -> Non
 def test_verify_finds_nothing_while_all_goes_on(
     engine: Engine, connection: Connection, merchant: TestUser, admin: TestUser
 ) -> None:
-    """Threads create, confirm, cancel, fold and seal; each proof meanwhile is of one moment."""
+    """Eight threads move money, fold, seal and close; each proof meanwhile is of one moment."""
     over = threading.Event()
+    refunder = refund_key(engine, merchant)
     proofs = 0
 
     def trade() -> int:
@@ -213,16 +223,23 @@ def test_verify_finds_nothing_while_all_goes_on(
                 made = UUID(make_transaction(engine, merchant)["id"])
                 act = (transaction_service.cancel, transaction_service.confirm)[done % 3 > 0]
                 act(own, admin.digest, ORIGIN, made)
+                if done % 3 > 0:
+                    refund(engine, refunder, made, "10.00")()
                 done += 1
         return done
 
     def keep() -> int:
-        sealed = 0
+        kept = 0
         with autocommit(engine) as own:
             while not over.is_set():
                 ledger_service.fold_deltas(own)
-                sealed += seal_service.seal(own, batch=5)
-        return sealed
+                seal_service.seal(own, batch=5)
+                year, month = divmod(kept, 12)
+                close_service.close(
+                    own, admin.digest, ORIGIN, period=f"{2000 + year}-{month + 1:02}", zone=UTC_ZONE
+                )
+                kept += 1
+        return kept
 
     with ThreadPoolExecutor(8) as pool:
         going = [pool.submit(trade) for _ in range(6)] + [pool.submit(keep) for _ in range(2)]
@@ -234,7 +251,7 @@ def test_verify_finds_nothing_while_all_goes_on(
                     proofs += 1
         finally:
             over.set()
-        assert all(each.result() > 0 for each in going[:6])
+        assert all(each.result() > 0 for each in going)
     seal_service.seal(connection)
     with snapshot.connect() as reading:
         assert list(verify_service.verify(reading)) == []

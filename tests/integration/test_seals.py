@@ -18,6 +18,7 @@ from standart.services import chain, chain_check, seal_service, transaction_serv
 from standart.services.chain import Link
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_transaction
+from tests.integration.chain_attacks import behind, run
 from tests.integration.concurrency import uncommitted, wait_until
 
 SEALS = text("SELECT * FROM seals ORDER BY number")
@@ -62,6 +63,28 @@ def by_hand(connection: Connection, since: str, before: str) -> bytes:
         lines = ",".join(f"{e.line}:{e.currency}:{e.kind}:{e.amount}" for e in entries)
         whole += f"{journal.user_id}|{journal.id}|{journal.kind}|{source}|{at}|{lines}\n"
     return hashlib.sha256(whole.encode()).digest()
+
+
+def test_a_clock_that_was_set_back_keeps_nobody_from_sealing(
+    connection: Connection, engine: Engine, superuser: Engine, merchant: TestUser
+) -> None:
+    """The sweep goes on: what is posted meanwhile is of the clock's moment, and waits for it."""
+    mover = movements.Mover(connection, merchant.id)
+    mover.adjust(1_000)
+    seal_service.seal(connection)
+    with behind(superuser) as ahead:
+        run(ahead, "UPDATE book_clock SET dated_from = clock_timestamp() + interval '1 hour'")
+    mover.adjust(500)
+    assert seal_service.seal(connection) == 0
+    with behind(superuser) as caught_up:
+        run(
+            caught_up,
+            "UPDATE journals SET created_at = clock_timestamp()"
+            " WHERE created_at > clock_timestamp()",
+            "UPDATE book_clock SET dated_from = clock_timestamp()",
+        )
+    assert seal_service.seal(connection) == 1
+    assert breaches(engine) == []
 
 
 def test_nothing_posted_is_nothing_sealed(connection: Connection) -> None:

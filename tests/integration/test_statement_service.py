@@ -37,6 +37,7 @@ from standart.services.statement_span import Asked
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_user
 from tests.integration.concurrency import uncommitted, wait_until
+from tests.many import fill
 
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -292,6 +293,8 @@ def test_what_is_closed_never_changes_by_a_byte(
     assert chain.last(connection) != head
     span = {"start": before.start, "end": before.end}
     assert documents(connection, shop, **span) == first
+    # Nor does the day by its name: it is the one that the calendar had when it was closed.
+    assert documents(connection, shop, period=str(day)) == first
 
     closed = opened(connection, shop, **span).head
     assert (closed.closed, closed.anchor, closed.merchant) == (True, head.anchor, "Лавка")
@@ -300,39 +303,6 @@ def test_what_is_closed_never_changes_by_a_byte(
     assert opened(connection, shop, start=before.start, end=before.end - MINUTE).head.closed
     later = opened(connection, shop, start=before.start).head
     assert (later.closed, later.merchant, later.zone) == (False, "Another shop", "Asia/Tokyo")
-
-
-# Adjustments of one kopeck with their journals, written behind the guards.
-FILL = """
-    WITH made AS MATERIALIZED (
-        SELECT gen_random_uuid() AS id, gen_random_uuid() AS journal_id,
-            clock_timestamp() - n * interval '1 second' AS at
-        FROM generate_series(1, :count) AS n
-    ),
-    source AS (
-        INSERT INTO adjustments
-            (user_id, id, kind, amount, currency, reason, status, created_at, finished_at)
-        SELECT :owner, id, 'adjustment', 1, 'RUB', 'why', 'posted', at, at FROM made
-    ),
-    journal AS (
-        INSERT INTO journals (user_id, id, kind, adjustment_id, entry_count, created_at)
-        SELECT :owner, journal_id, 'adjustment', id, 2, at FROM made
-    ),
-    entry AS (
-        INSERT INTO entries (user_id, journal_id, line, currency, kind, amount)
-        SELECT :owner, journal_id, line, 'RUB', kind, amount FROM made,
-            (VALUES (1, 'available', 1), (2, 'adjustment', -1)) AS l (line, kind, amount)
-    )
-    INSERT INTO balance_deltas (user_id, currency, kind, amount)
-    VALUES (:owner, 'RUB', 'available', :count), (:owner, 'RUB', 'adjustment', -:count)
-"""
-
-
-def fill(superuser: Engine, owner: TestUser, count: int) -> None:
-    with superuser.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        connection.execute(text(FILL), {"owner": owner.id, "count": count})
-        connection.execute(text("ANALYZE journals, entries, adjustments"))
 
 
 def peak(pieces: Iterator[bytes]) -> tuple[int, int]:

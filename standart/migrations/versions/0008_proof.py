@@ -38,7 +38,9 @@ END $$
 CLOCK = """
 CREATE FUNCTION standart_check_book_clock() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NEW.dated_from < OLD.dated_from OR NEW.dated_from > clock_timestamp() THEN
+    IF NEW.dated_from < OLD.dated_from
+      OR NEW.dated_from > greatest(OLD.dated_from, clock_timestamp())
+    THEN
         RAISE EXCEPTION 'the clock of the books goes on, and never beyond the present'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'book_clock_goes_on';
     END IF;

@@ -18,14 +18,14 @@ SHOWN: Final = 20
 """How many findings of one invariant a report names; it counts the others."""
 
 _COUNTS = text(
-    """
+    f"""
     SELECT (SELECT count(*) FROM transactions) AS transactions,
         (SELECT count(*) FROM journals) AS journals,
         (SELECT count(*) FROM entries) AS entries,
         (SELECT count(*) FROM journals WHERE created_at < coalesce(
             (SELECT max(before) FROM seals), '-infinity')) AS sealed,
         (SELECT count(*) FROM seals) AS seals,
-        (SELECT max(before) FROM seals) AS sealed_to,
+        (SELECT {chain.readable("max(before)")} FROM seals) AS sealed_to,
         (SELECT count(*) FROM closes) AS closes,
         now() AS at
     """
