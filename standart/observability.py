@@ -83,6 +83,11 @@ def redact(text: str) -> str:
     return text
 
 
+def masked(name: str, value: object) -> object:
+    """Return ``value`` fit for JSON and for people, without what is secret in it or by its name."""
+    return _clean(name, value)
+
+
 def configure_logging(log_format: str, level: str, stream: TextIO | None = None) -> None:
     """Send all records of at least ``level`` to ``stream`` (standard error by default).
 

@@ -8,7 +8,7 @@ from flask_admin.theme import Bootstrap4Theme
 from flask_babel import lazy_gettext
 
 from standart import money
-from standart.admin import auth, errors, formats, icons, language, security
+from standart.admin import auth, changes, errors, formats, icons, language, links, security
 from standart.admin.audit import Audit
 from standart.admin.dashboard import Dashboard
 from standart.admin.errors import render_error
@@ -43,6 +43,8 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(formats.amount, "amount")
     app.add_template_filter(formats.count, "count_of")
     app.add_template_global(icons.icon, "icon")
+    app.add_template_global(changes.changes_of, "changes_of")
+    app.add_template_global(links.object_url, "object_url")
     app.add_template_global(auth.panel.asset_url, "asset")
     app.extensions["standart.panel_errors"] = errors.html_error
 

@@ -93,6 +93,17 @@ OBJECTS: Final = {
     "event": lazy_gettext("Event"),
     "webhook_endpoint": lazy_gettext("Webhook endpoint"),
     "encryption_key": lazy_gettext("Encryption key"),
+    "signing_key": lazy_gettext("Key that signs receipts"),
+    "period": lazy_gettext("Period"),
+    "export": lazy_gettext("Export"),
+    "webhook_replay": lazy_gettext("Replay"),
+}
+# Where what was done came from.
+CHANNELS: Final = {
+    "panel": lazy_gettext("panel"),
+    "api": lazy_gettext("API"),
+    "cli": lazy_gettext("command line"),
+    "system": lazy_gettext("the service itself"),
 }
 ACCOUNTS: Final = {
     "available": lazy_gettext("Available to the merchant"),
@@ -137,6 +148,10 @@ ACTIONS: Final = {
     "payout.destination_read": lazy_gettext("Payout destination shown"),
     "payout.destination_resealed": lazy_gettext("Payout destination sealed with a new key"),
     "encryption_key.rotated": lazy_gettext("Encryption key changed"),
+    "signing_key.created": lazy_gettext("Key that signs receipts made"),
+    "signing_key.retired": lazy_gettext("Key that signs receipts retired"),
+    "period.closed": lazy_gettext("Period closed"),
+    "audit.exported": lazy_gettext("Audit log exported"),
     "adjustment.created": lazy_gettext("Adjustment waits for a second admin"),
     "adjustment.posted": lazy_gettext("Adjustment posted"),
     "adjustment.canceled": lazy_gettext("Adjustment canceled"),
@@ -215,6 +230,15 @@ FIELDS: Final = {
     "since": lazy_gettext("Since"),
     "until": lazy_gettext("Until, without this moment"),
     "total": lazy_gettext("Events in the span"),
+    "password_changed": lazy_gettext("Password changed"),
+    "timezone": lazy_gettext("Time zone"),
+    "form": lazy_gettext("Form"),
+    "actor": lazy_gettext("Who"),
+    "action": lazy_gettext("What"),
+    "object_type": lazy_gettext("Kind of object"),
+    "object_id": lazy_gettext("Id"),
+    "created_from": lazy_gettext("From"),
+    "created_to": lazy_gettext("Up to"),
 }
 
 _ERRORS: Final = {

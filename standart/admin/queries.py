@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Select, Text, and_, func, literal, or_, select, union_all
+from sqlalchemy import Text, and_, func, literal, select, union_all
 from sqlalchemy.orm import Session, selectinload
 
 from standart import money
@@ -18,7 +18,6 @@ from standart.models import (
     ApiKey,
     Approval,
     ApprovalOf,
-    AuditRecord,
     Entry,
     Journal,
     JournalKind,
@@ -166,19 +165,3 @@ def has_transactions(session: Session, user_id: UUID) -> bool:
 def key_prefix(session: Session, user_id: UUID, key_id: UUID) -> str | None:
     """Return by what prefix a key is known, ``None`` when the user has no such key."""
     return session.scalar(select(ApiKey.prefix).filter_by(user_id=user_id, id=key_id))
-
-
-def audit_page(
-    session: Session, *, actor: str, about: str, before: int | None, limit: int
-) -> list[AuditRecord]:
-    """Return the newest audit records; ``about`` is an action or the id of an object."""
-    query: Select[tuple[AuditRecord]] = select(AuditRecord)
-    if actor:
-        query = query.where(func.lower(AuditRecord.actor_name) == actor.lower())
-    if about:
-        query = query.where(
-            or_(AuditRecord.action == about, AuditRecord.object_id == about.lower())
-        )
-    if before is not None:
-        query = query.where(AuditRecord.id < before)
-    return list(session.scalars(query.order_by(AuditRecord.id.desc()).limit(limit)))

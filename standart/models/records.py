@@ -14,6 +14,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
@@ -49,6 +50,8 @@ class AuditRecord(Base):
     __table_args__ = (
         PrimaryKeyConstraint("id"),
         Index("ix_audit_log_object", "object_type", "object_id"),
+        Index("ix_audit_log_action", "action", "created_at", "id"),
+        Index("ix_audit_log_actor", text("lower(actor_name)"), "action", "created_at", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True))

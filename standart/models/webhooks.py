@@ -242,6 +242,14 @@ class Event(Base):
             postgresql_where=text("adjustment_id IS NOT NULL"),
         ),
         Index("ix_events_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_events_newest", "created_at", "id"),
+        Index(
+            "ix_events_type_newest",
+            "type",
+            "created_at",
+            "id",
+            postgresql_where=text("transaction_id IS NULL"),
+        ),
         Index("ix_events_user_position", "user_id", "position", "id"),
     )
 

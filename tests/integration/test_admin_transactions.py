@@ -300,7 +300,7 @@ def test_texts_of_others_are_shown_as_text(
             ("/admin/transactions/", {"reference": said, "user": said}),
             (f"/admin/transactions/{made['id']}", {}),
             ("/admin/webhooks/", {"user": said}),
-            ("/admin/audit/", {"actor": said, "about": said}),
+            ("/admin/audit/", {"actor": said, "object_id": said, "action": said}),
             ("/admin/transactions/", {said: said, "status": said, "limit": said}),
         )
     ]
@@ -361,9 +361,9 @@ def test_the_audit_log_can_be_searched(
     for query, shown in (
         ({"actor": admin.name.upper()}, True),
         ({"actor": "nobody"}, False),
-        ({"about": made["id"]}, True),
-        ({"about": "transaction.canceled"}, True),
-        ({"about": "transaction.confirmed"}, False),
+        ({"object_id": made["id"]}, True),
+        ({"action": "transaction.canceled"}, True),
+        ({"action": "transaction.confirmed"}, False),
     ):
         page = panel.get("/admin/audit/", query_string=query).text
         assert ("by hand" in page) is shown, query
