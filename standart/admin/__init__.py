@@ -15,6 +15,7 @@ from standart.admin.errors import render_error
 from standart.admin.profile import Profile
 from standart.admin.search import Search
 from standart.admin.security import owns
+from standart.admin.settings_page import SettingsPage
 from standart.admin.transactions import Transactions
 from standart.admin.users import Users
 from standart.admin.webhooks import Webhooks
@@ -66,3 +67,4 @@ def _add_views(app: Flask) -> None:
     panel.add_view(Webhooks(lazy_gettext("Webhooks"), endpoint="webhooks", url="webhooks"))
     panel.add_view(Profile(lazy_gettext("Profile"), endpoint="profile", url="profile"))
     panel.add_view(Audit(lazy_gettext("Audit log"), endpoint="audit", url="audit"))
+    panel.add_view(SettingsPage(lazy_gettext("Settings"), endpoint="settings", url="settings"))

@@ -105,6 +105,28 @@ CHANNELS: Final = {
     "cli": lazy_gettext("command line"),
     "system": lazy_gettext("the service itself"),
 }
+# Where a setting's value comes from; else it is the name of a file.
+SOURCES: Final = {
+    "environment": lazy_gettext("environment"),
+    "default": lazy_gettext("default value"),
+    "missing": lazy_gettext("missing"),
+}
+CHECKS: Final = {
+    "settings": lazy_gettext("Settings"),
+    "broker": lazy_gettext("Broker"),
+    "database": lazy_gettext("Database"),
+    "migrations": lazy_gettext("Schema"),
+    "role": lazy_gettext("Role in the database"),
+    "clock": lazy_gettext("Clock"),
+    "events": lazy_gettext("Order of events"),
+    "worker": lazy_gettext("Worker"),
+    "seals": lazy_gettext("Seals of the books"),
+    "webhooks": lazy_gettext("Webhooks"),
+    "endpoints": lazy_gettext("Endpoints"),
+    "replays": lazy_gettext("Replays"),
+    "retention": lazy_gettext("Purge of old events"),
+    "keys": lazy_gettext("Encryption keys"),
+}
 ACCOUNTS: Final = {
     "available": lazy_gettext("Available to the merchant"),
     "pending_payout": lazy_gettext("Reserved for payouts"),

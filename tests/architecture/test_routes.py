@@ -83,7 +83,7 @@ PUBLIC = {
     "panel.switch_theme",
 }
 # Blueprints whose every other route needs a login of the panel.
-PANEL = {"admin", "profile", "users", "transactions", "search", "webhooks", "audit"}
+PANEL = {"admin", "profile", "users", "transactions", "search", "webhooks", "audit", "settings"}
 
 BRACES = str.maketrans("<>", "{}")
 

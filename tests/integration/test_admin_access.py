@@ -113,6 +113,8 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("webhooks.replay_span", "POST"): (303, 404, 303),
     ("audit.index", "GET"): (303, 403, 200),
     ("audit.export", "POST"): (303, 403, 200),
+    ("settings.index", "GET"): (303, 403, 200),
+    ("settings.health", "GET"): (303, 403, 200),
 }
 # Said once more, apart from the table that the panel is driven by.
 OWN = {endpoint for endpoint in RULES if endpoint.startswith("profile.")}
