@@ -36,7 +36,7 @@ class Asked:
     texts: dict[str, str]
 
     @property
-    def given(self) -> dict[str, str]:
+    def given(self) -> dict[str, Any]:
         """The filters in force as they came, to be carried on."""
         return {name: text for name, text in self.texts.items() if text}
 

@@ -38,6 +38,14 @@ DELIVERY_STATES: Final = {
     "delivered": lazy_gettext("Delivered"),
     "dead": lazy_gettext("Given up"),
 }
+# By the last attempt's HTTP status.
+ANSWERS: Final = {
+    "2xx": lazy_gettext("2xx, success"),
+    "3xx": lazy_gettext("3xx, a redirect"),
+    "4xx": lazy_gettext("4xx, turned down"),
+    "5xx": lazy_gettext("5xx, failed inside"),
+    "none": lazy_gettext("no answer"),
+}
 STOPS: Final = {
     "owner": lazy_gettext("switched off by its owner"),
     "gone": lazy_gettext("the receiver answered 410; save its URL anew to go on"),
@@ -179,6 +187,7 @@ ACTIONS: Final = {
     "adjustment.canceled": lazy_gettext("Adjustment canceled"),
     "note.created": lazy_gettext("Note written"),
     "event.replayed": lazy_gettext("Webhook sent again"),
+    "events.replayed": lazy_gettext("A filtered set of webhooks sent again"),
     "endpoint.created": lazy_gettext("Webhook endpoint added"),
     "endpoint.updated": lazy_gettext("Webhook endpoint changed"),
     "endpoint.deleted": lazy_gettext("Webhook endpoint deleted"),
@@ -252,6 +261,12 @@ FIELDS: Final = {
     "since": lazy_gettext("Since"),
     "until": lazy_gettext("Until, without this moment"),
     "total": lazy_gettext("Events in the span"),
+    "events": lazy_gettext("Events"),
+    "deliveries": lazy_gettext("Deliveries"),
+    "requeued": lazy_gettext("Sent again"),
+    "answer": lazy_gettext("Answer"),
+    "state": lazy_gettext("State"),
+    "type": lazy_gettext("Event"),
     "password_changed": lazy_gettext("Password changed"),
     "timezone": lazy_gettext("Time zone"),
     "form": lazy_gettext("Form"),

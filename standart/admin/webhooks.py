@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +11,14 @@ import msgspec
 from flask import request, url_for
 from sqlalchemy.orm import Session
 
-from standart.admin import health, listing, messages, queries, webhook_queries
+from standart.admin import (
+    health,
+    listing,
+    queries,
+    webhook_filters,
+    webhook_queries,
+    webhook_rows,
+)
 from standart.admin.base import (
     Page,
     actor,
@@ -18,21 +26,20 @@ from standart.admin.base import (
     keeper,
     origin,
     page,
-    query_text,
 )
-from standart.admin.endpoint_checks import EndpointChecks
 from standart.admin.endpoint_forms import ReplayForm
 from standart.admin.endpoints import Wire, of_user
 from standart.admin.language import gettext
+from standart.admin.webhook_sets import WebhookSets
 from standart.extensions import in_transaction, nudge, on_connection
-from standart.models import DeliveryState
-from standart.services import attempt_list, event_list, replay_service, user_service
+from standart.services import attempt_list, event_list, event_search, replay_service
+from standart.services.event_search import Found
 
 _SHOWN_TROUBLES: Final = 10
 _SHOWN_ATTEMPTS: Final = 50
 
 
-class Webhooks(EndpointChecks):
+class Webhooks(WebhookSets):
     """The tab of events, deliveries and endpoints."""
 
     @page("/")
@@ -106,7 +113,7 @@ def _details(session: Session, event_id: UUID) -> Wire:
     shown = rows[:_SHOWN_ATTEMPTS]
     attempts: dict[str, list[Wire]] = {}
     for row in shown:
-        one = msgspec.json.decode(row[0])
+        one = webhook_rows.clean_attempt(msgspec.json.decode(row[0]))
         attempts.setdefault(one["delivery_id"], []).append(one)
     ids = [UUID(delivery["endpoint_id"]) for delivery in event["deliveries"]]
     if event["object_type"] == "webhook_endpoint":
@@ -126,81 +133,34 @@ def _details(session: Session, event_id: UUID) -> Wire:
 def _list(session: Session) -> dict[str, Any]:
     viewer = actor()
     connection = session.connection()
-    asked = _asked(viewer.sees_all)
-    user = user_service.find_user(session, asked["user"]) if asked["user"] else None
-    transaction_id = listing.as_id(asked["transaction"])
-    endpoint_id = listing.as_id(asked["endpoint"])
-    rows = []
-    # An unknown name and what is no id are in force too: they match nothing.
-    if all(
-        found or not wanted
-        for found, wanted in (
-            (user, asked["user"]),
-            (transaction_id, asked["transaction"]),
-            (endpoint_id, asked["endpoint"]),
-        )
-    ):
-        rows = event_list.list_events(
+    asked = webhook_filters.read(session, viewer)
+    found = Found([])
+    if asked.wanted is not None:
+        found = event_search.find(
             connection,
             viewer,
-            user_id=user.id if user else None,
-            type=asked["type"] or None,
-            transaction_id=transaction_id,
-            endpoint_id=endpoint_id,
-            state=DeliveryState(asked["state"]) if asked["state"] else None,
+            asked.wanted,
             after=listing.after_row(),
             limit=listing.page_size() + 1,
         )
-    events: list[Wire] = [msgspec.json.decode(row[0]) for row in rows]
+    bodies = event_search.bodies(connection, found.keys)
+    events: list[Wire] = [msgspec.json.decode(body) for body in bodies]
     names = queries.names_of(session, (UUID(event["user_id"]) for event in events))
-    owner_id = (user.id if user else None) if viewer.sees_all else viewer.user_id
+    narrowed = asked.wanted.user_id if asked.wanted else None
+    owner_id = narrowed if viewer.sees_all else viewer.user_id
+    shown = listing.listing(
+        [webhook_rows.summed_up(event, names) for event in events],
+        [listing.mark(key.created_at, key.id) for key in found.keys],
+        asked.chips,
+    )
+    if found.looked_to is not None:
+        shown = replace(shown, older=listing.link(after=listing.mark(*found.looked_to)))
     return {
-        "listing": listing.listing(
-            [_row(event, names) for event in events],
-            [listing.mark(row[1], row[2]) for row in rows],
-            _chips(asked),
-        ),
+        "listing": shown,
+        "looked_to": found.looked_to and found.looked_to[0],
+        "look": event_search.LOOK,
         "asked": asked,
+        "states": webhook_rows.state_tabs(asked.texts["state"]),
         "health": health.of_webhooks(connection) if viewer.sees_all else [],
         "troubled": webhook_queries.troubled(connection, owner_id, limit=_SHOWN_TROUBLES),
-    }
-
-
-def _asked(sees_all: bool) -> dict[str, str]:
-    type_, state = request.args.get("type", ""), request.args.get("state", "")
-    return {
-        "user": query_text("user") if sees_all else "",
-        "type": type_ if type_ in messages.EVENT_TYPES else "",
-        "state": state if state in messages.DELIVERY_STATES else "",
-        "endpoint": query_text("endpoint"),
-        "transaction": query_text("transaction"),
-    }
-
-
-def _chips(asked: dict[str, str]) -> list[listing.Chip]:
-    shown = {
-        "user": (gettext("User"), asked["user"]),
-        "type": (gettext("Event"), messages.label(messages.EVENT_TYPES, asked["type"])),
-        "state": (gettext("Delivery"), messages.label(messages.DELIVERY_STATES, asked["state"])),
-        "endpoint": (gettext("Endpoint"), asked["endpoint"]),
-        "transaction": (gettext("Transaction"), asked["transaction"]),
-    }
-    return listing.chips(shown)
-
-
-def _row(event: Wire, names: dict[str, str]) -> Wire:
-    """Sum up the deliveries of an event: how many are in which state, and what comes next."""
-    deliveries = event["deliveries"]
-    counts = {
-        state: sum(delivery["state"] == state for delivery in deliveries)
-        for state in messages.DELIVERY_STATES
-    }
-    due = [each["next_attempt_at"] for each in deliveries if each["next_attempt_at"]]
-    done = [each["delivered_at"] for each in deliveries if each["delivered_at"]]
-    return {
-        **event,
-        "user_name": names[event["user_id"]],
-        "states": {state: count for state, count in counts.items() if count},
-        "tries": sum(delivery["attempt_count"] for delivery in deliveries),
-        "moment": min(due) if due else max(done, default=None),
     }

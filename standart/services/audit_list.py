@@ -194,5 +194,5 @@ def note_export(connection: Connection, actor: Actor, wanted: Wanted) -> UUID:
 
 
 def _require_reader(actor: Actor) -> None:
-    if not actor.is_admin:
+    if not actor.sees_all:
         raise Forbidden

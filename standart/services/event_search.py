@@ -104,8 +104,8 @@ def find(
         InsufficientScope: the actor may not read.
     """
     actor.require(Scope.READ)
-    owners = {wanted.user_id} if wanted.user_id else set()
-    if not actor.is_admin:
+    owners: set[UUID | None] = {wanted.user_id} if wanted.user_id else set()
+    if not actor.sees_all:
         owners.add(actor.user_id)
     owners |= _owners_of(connection, wanted)
     if len(owners) > 1 or None in owners:
@@ -151,7 +151,7 @@ def _owners_of(connection: Connection, wanted: Wanted) -> set[UUID | None]:
     asked = {"transaction_id": wanted.transaction_id, "endpoint_id": wanted.endpoint_id}
     row = connection.execute(_OWNERS, asked).one()
     named = ((wanted.transaction_id, row.of_transaction), (wanted.endpoint_id, row.of_endpoint))
-    return {owner for id, owner in named if id is not None}
+    return {owner for asked_id, owner in named if asked_id is not None}
 
 
 class _Search:

@@ -96,6 +96,8 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("webhooks.detail", "GET"): (303, 404, 200),
     ("webhooks.ask_replay", "GET"): (303, 404, 200),
     ("webhooks.replay", "POST"): (303, 404, 303),
+    ("webhooks.ask_replay_set", "GET"): (303, 200, 200),
+    ("webhooks.replay_set", "POST"): (303, 303, 303),
     ("webhooks.one_endpoint", "GET"): (303, 404, 200),
     ("webhooks.new_endpoint", "GET"): (303, 404, 200),
     ("webhooks.new_endpoint", "POST"): (303, 404, 201),
@@ -160,6 +162,7 @@ DATA: dict[str, dict[str, Any]] = {
     "panel.switch_theme": {"theme": "dark"},
     "users.create_key": KEY,
     "webhooks.replay": {"endpoint": ""},
+    "webhooks.replay_set": {"at": "2026-01-01T00:00:00+00:00"},
     "webhooks.new_endpoint": ENDPOINT,
     "webhooks.edit_endpoint": ENDPOINT,
     "webhooks.replay_span": {

@@ -214,9 +214,12 @@ def test_the_export_has_what_the_filter_shows_and_is_written_down(
 
 
 def test_an_export_of_nonsense_is_refused(panel: Panel, connection: Connection) -> None:
+    count = text("SELECT count(*) FROM audit_log")
+    before = connection.scalar(count)
+
     assert panel.post(f"{PATH}export?created_from=never").status_code == 422
     assert panel.post(f"{PATH}export", csrf_token=None).status_code == 400
-    assert connection.scalar(text("SELECT count(*) FROM audit_log")) == 0
+    assert connection.scalar(count) == before
 
 
 def test_batches_of_the_export_join_without_a_gap(
@@ -226,7 +229,9 @@ def test_batches_of_the_export_join_without_a_gap(
     for number in range(10):
         _write(connection, "Ann", ("payout.paid", "refund.created")[number % 2], "payout", number)
 
-    found = [row.object_id for row in audit_list.rows(engine, reader, audit_list.Wanted())]
+    found = [
+        row.object_id for row in audit_list.rows(engine, reader, audit_list.Wanted(actor="ann"))
+    ]
 
     assert found == [str(number) for number in reversed(range(10))]
 
