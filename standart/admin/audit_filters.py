@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from flask import request
 
@@ -36,9 +37,10 @@ class Asked:
     texts: dict[str, str]
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The filters in force as they came, to be carried on."""
-        return {name: text for name, text in self.texts.items() if text}
+    def query(self) -> str:
+        """The filters in force as they came, to be put behind an address; empty without any."""
+        given = urlencode({name: text for name, text in self.texts.items() if text})
+        return f"?{given}" if given else ""
 
 
 def read(known: Sequence[Kind]) -> Asked:

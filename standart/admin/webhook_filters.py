@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 
@@ -54,9 +55,10 @@ class Asked:
     texts: dict[str, str]
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The filters in force as they came, to be carried on."""
-        return {name: text for name, text in self.texts.items() if text}
+    def query(self) -> str:
+        """The filters in force as they came, to be put behind an address; empty without any."""
+        given = urlencode({name: text for name, text in self.texts.items() if text})
+        return f"?{given}" if given else ""
 
 
 def read(session: Session, viewer: Actor) -> Asked:

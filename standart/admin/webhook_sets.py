@@ -59,7 +59,7 @@ class WebhookSets(EndpointChecks):
         )
         nudge()
         flash(_told(sent), "success" if sent.requeued else "error")
-        return redirect(url_for(".index", **asked.given), 303)
+        return redirect(url_for(".index") + asked.query, 303)
 
 
 def _ended(wanted: Wanted, at: datetime) -> Wanted:
