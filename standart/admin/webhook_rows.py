@@ -36,7 +36,7 @@ def state_tabs(current: str) -> list[tuple[str, str, bool]]:
     """Return the states of deliveries to choose from: words, address, whether it is this one."""
     return [
         (name, listing.link(state=state or None, after=None), state == current)
-        for state, name in (("", gettext("All")), *messages.DELIVERY_STATES.items())
+        for state, name in (("", gettext("All events")), *messages.DELIVERY_STATES.items())
     ]
 
 
