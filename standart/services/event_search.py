@@ -205,9 +205,10 @@ class _Search:
         if outer and self._has_index():
             inner, outer = [*inner, *outer, "v.transaction_id IS NULL"], []
         if self._wanted.of_deliveries:
+            # Not EXISTS, which may become a join over all deliveries of an endpoint.
             outer.append(
-                f"""EXISTS (SELECT FROM deliveries d WHERE d.user_id = v.user_id
-                AND d.event_id = v.id AND {delivered_so(self._wanted)})"""
+                f"""(SELECT true FROM deliveries d WHERE d.user_id = v.user_id
+                AND d.event_id = v.id AND {delivered_so(self._wanted)} LIMIT 1)"""
             )
         self._values["look"] = self._look if outer else self._limit
         newest = f"""SELECT v.user_id, v.id, v.created_at, v.type FROM events v
