@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import Flask
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from werkzeug.routing import AnyConverter, Rule
 
 from standart import admin as panel_module
@@ -42,12 +42,16 @@ NO_PAGES = frozenset(
 
 @dataclass(frozen=True)
 class Scene:
-    """Who is there, and a value for every name in the panel's rules."""
+    """Who is there, and a value for every name in the panel's rules.
+
+    ``own`` has those of endpoints that are about the admin, who walks through the pages.
+    """
 
     app: Flask
     admin: TestUser
     busy: BusyMerchant
     values: dict[str, Any]
+    own: dict[str, dict[str, Any]]
 
     def pages(self) -> dict[str, str]:
         """Return the address of each page by a name: its endpoint and what it asks about."""
@@ -64,8 +68,9 @@ class Scene:
             if isinstance(converter, AnyConverter)
         }
         for chosen in product(*choices.values()):
+            known = self.values | self.own.get(rule.endpoint, {})
             values = {
-                **{name: self.values[name] for name in rule.arguments - choices.keys()},
+                **{name: known[name] for name in rule.arguments - choices.keys()},
                 **dict(zip(choices, chosen, strict=True)),
             }
             built = rule.build(values, append_unknown=False)
@@ -123,11 +128,16 @@ def full_scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) ->
                     ),
                     {"id": endpoint.id},
                 ),
-                "key_id": connection.scalar(
-                    text("SELECT id FROM api_keys WHERE user_id = :id"), {"id": busy.owner.id}
-                ),
+                "key_id": _key_of(connection, busy.owner),
             }
-        yield Scene(app, admin, busy, values)
+            own = {"profile.ask_revoke": {"key_id": _key_of(connection, admin)}}
+        yield Scene(app, admin, busy, values, own)
+
+
+def _key_of(connection: Connection, user: TestUser) -> UUID:
+    keys = text("SELECT id FROM api_keys WHERE user_id = :id")
+    found: UUID = connection.scalars(keys, {"id": user.id}).one()
+    return found
 
 
 def _some_transactions(engine: Engine, admin: TestUser, busy: BusyMerchant) -> None:
