@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from standart.encryption import Keyring
 from standart.services import chain_check, transaction_service, verify_service
+from standart.services.proof.triggers import TRIGGERS
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction, make_user
 from tests.integration.books import findings
@@ -98,6 +99,7 @@ ALONE = {
 
 # Other ways to break an invariant that one way does not show.
 ALSO_BROKEN = {
+    "a guard is gone": ("DROP TRIGGER entries_append_only ON entries", "guards_are_on"),
     "a reserve nobody owes": (
         (
             "UPDATE balance_deltas SET kind = 'pending_payout' WHERE kind = 'available' AND id IN"
@@ -211,6 +213,19 @@ ALSO_BROKEN = {
         "fee_is_of_its_schedule",
     ),
 }
+
+
+def test_the_proof_knows_every_trigger(connection: Connection) -> None:
+    there: dict[str, set[str]] = {}
+    rows = connection.execute(
+        text(
+            "SELECT tgrelid::regclass::text AS guarded, tgname FROM pg_trigger"
+            " WHERE NOT tgisinternal AND tgrelid::regclass::text !~ '[.]'"
+        )
+    )
+    for row in rows:
+        there.setdefault(row.guarded, set()).add(row.tgname)
+    assert there == {table: set(names) for table, names in TRIGGERS.items()}
 
 
 def broken_by(superuser: Engine, names: dict[str, Any], statements: str) -> set[str]:

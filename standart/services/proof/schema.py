@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from standart.db import Base
 from standart.services.findings import Finding
 from standart.services.proof import queries
+from standart.services.proof.triggers import TRIGGERS
 
 INVARIANTS: Final = ("references_are_whole", "constraints_hold", "guards_are_on")
 
@@ -34,6 +35,11 @@ _GUARDS: Final = text(
             WHERE c.conrelid = to_regclass(w.table_name) AND c.conname = w.rule)
         AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_class k ON k.oid = i.indexrelid
             WHERE i.indrelid = to_regclass(w.table_name) AND k.relname = w.rule)
+    UNION ALL
+    SELECT w.table_name || ' ' || w.name, 'is missing'
+    FROM unnest(CAST(:guarded AS text[]), CAST(:triggers AS text[])) AS w (table_name, name)
+    WHERE NOT EXISTS (SELECT FROM pg_trigger t
+        WHERE t.tgrelid = to_regclass(w.table_name) AND t.tgname = w.name)
     UNION ALL
     SELECT conrelid::regclass || ' ' || conname, 'was never checked on old rows'
     FROM pg_constraint WHERE NOT convalidated AND connamespace = 'public'::regnamespace
@@ -83,7 +89,10 @@ def rules(table: Table) -> list[str]:
 
 def _guards(connection: Connection) -> Iterator[Finding]:
     expected = [(table.name, rule) for table in tables() for rule in rules(table)]
+    guards = [(table, name) for table, names in TRIGGERS.items() for name in names]
     bound = {
+        "guarded": [table for table, _ in guards],
+        "triggers": [name for _, name in guards],
         "tables": [table for table, _ in expected],
         "rules": [rule for _, rule in expected],
     }
