@@ -350,11 +350,11 @@ def test_a_login_counts_by_the_password_that_opened_it(
     connection: Connection, engine: Engine, boss: TestUser, other: TestUser
 ) -> None:
     """A login that is opened while the password changes is still that of the old one."""
-    from standart.services import session_service
+    from standart.services import login_service, session_service
 
     change(engine, boss.actor, other, password=OTHER_PASSWORD)
     with Session(engine) as session, transaction(session):
-        user = user_service.log_in(session, name=other.name, password=OTHER_PASSWORD, ip="::1")
+        user = login_service.log_in(session, name=other.name, password=OTHER_PASSWORD, ip="::1")
         change(engine, SYSTEM, other, password=PASSWORD)
         token = session_service.open_session(session, user, ip=None, user_agent=None)
     resume = partial(session_service.resume, idle_seconds=60, lifetime_seconds=60)
