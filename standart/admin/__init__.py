@@ -8,11 +8,14 @@ from flask_admin.theme import Bootstrap4Theme
 from flask_babel import lazy_gettext
 
 from standart import money
-from standart.admin import auth, changes, errors, formats, icons, language, links, security
+from standart.admin import auth, changes, errors, formats, icons, language, links, security, uploads
 from standart.admin.audit import Audit
 from standart.admin.dashboard import Dashboard
 from standart.admin.errors import render_error
+from standart.admin.payout_new import Payouts
 from standart.admin.profile import Profile
+from standart.admin.reconciliations import Reconciliations
+from standart.admin.refunds import Refunds
 from standart.admin.search import Search
 from standart.admin.security import owns
 from standart.admin.settings_page import SettingsPage
@@ -28,6 +31,7 @@ def init_app(app: Flask) -> None:
     """Add the panel to ``app``: every POST of the app needs a CSRF token, the API's apart."""
     app.session_interface = security.FormSession()
     app.config["WTF_CSRF_TIME_LIMIT"] = None  # a token lives as long as its login
+    app.before_request(uploads.allow_files)  # before the check of the token reads the form
     csrf.init_app(app)
     babel.init_app(
         app,
@@ -64,6 +68,13 @@ def _add_views(app: Flask) -> None:
         Transactions(lazy_gettext("Transactions"), endpoint="transactions", url="transactions")
     )
     panel.add_view(Search(lazy_gettext("Search"), endpoint="search", url="search"))
+    panel.add_view(Payouts(lazy_gettext("Payouts"), endpoint="payouts", url="payouts"))
+    panel.add_view(Refunds(lazy_gettext("Refunds"), endpoint="refunds", url="refunds"))
+    panel.add_view(
+        Reconciliations(
+            lazy_gettext("Proof and reports"), endpoint="reconciliation", url="reconciliation"
+        )
+    )
     panel.add_view(Webhooks(lazy_gettext("Webhooks"), endpoint="webhooks", url="webhooks"))
     panel.add_view(Profile(lazy_gettext("Profile"), endpoint="profile", url="profile"))
     panel.add_view(Audit(lazy_gettext("Audit log"), endpoint="audit", url="audit"))

@@ -25,7 +25,13 @@ from standart import money
 from standart.admin import messages
 from standart.admin.language import gettext
 from standart.card_numbers import holds_card_number
-from standart.errors import DomainError, FieldError, InvalidInput, NameTaken
+from standart.errors import (
+    DomainError,
+    FieldError,
+    IdempotencyKeyReused,
+    InvalidInput,
+    NameTaken,
+)
 from standart.extensions import settings
 from standart.models import Role, Scope, User
 from standart.services.access import SCOPES_OF
@@ -43,7 +49,7 @@ class PanelForm(FlaskForm):  # type: ignore[misc]  # Flask-WTF has no types
         """Show what a service refused beside the field it is about, else above the form."""
         if isinstance(error, NameTaken):
             self._refuse("name", messages.describe(error))
-        elif isinstance(error, InvalidInput) and error.errors:
+        elif isinstance(error, InvalidInput) and not isinstance(error, IdempotencyKeyReused):
             for wrong in error.errors:
                 self._refuse(wrong.field, messages.field_message(wrong.message))
         else:

@@ -7,8 +7,9 @@ from typing import Final
 
 from flask_babel import lazy_gettext
 
+from standart.admin import formats
 from standart.admin.language import gettext
-from standart.errors import DomainError, InvalidInput, NotPending
+from standart.errors import DomainError, InvalidInput, NotOver, RefundTooLarge
 
 STATUSES: Final = {
     "pending": lazy_gettext("Pending"),
@@ -27,6 +28,14 @@ STATES: Final = {
     "dead": lazy_gettext("Given up"),
     "all": lazy_gettext("all"),
 }
+PAYOUT_STATUSES: Final = {
+    "open": lazy_gettext("Open: pending or approved"),
+    **{
+        code: STATES[code]
+        for code in ("pending", "approved", "paid", "failed", "rejected", "canceled")
+    },
+}
+ADJUSTMENT_STATUSES: Final = {code: STATES[code] for code in ("pending", "posted", "canceled")}
 ROLES: Final = {
     "admin": lazy_gettext("Admin"),
     "operator": lazy_gettext("Operator"),
@@ -276,6 +285,27 @@ FIELDS: Final = {
     "object_id": lazy_gettext("Id"),
     "created_from": lazy_gettext("From"),
     "created_to": lazy_gettext("Up to"),
+    "period": lazy_gettext("Period"),
+}
+
+MATCHES: Final = {
+    "differing": lazy_gettext("Differing"),
+    "missing_here": lazy_gettext("Only in the file"),
+    "missing_there": lazy_gettext("Only in our books"),
+    "matched": lazy_gettext("Agree"),
+}
+COLUMNS: Final = {
+    "reference": lazy_gettext("Reference"),
+    "amount": lazy_gettext("Amount"),
+    "date": lazy_gettext("Date"),
+    "time": lazy_gettext("Time"),
+    "currency": lazy_gettext("Currency"),
+    "direction": lazy_gettext("Direction"),
+    "status": lazy_gettext("Status"),
+    "fee": lazy_gettext("Fee"),
+    "purpose": lazy_gettext("Purpose"),
+    "counterparty": lazy_gettext("Counterparty"),
+    "document": lazy_gettext("Document"),
 }
 
 _ERRORS: Final = {
@@ -299,6 +329,15 @@ _ERRORS: Final = {
     ),
     "replay_running": lazy_gettext(
         "Another replay of this endpoint is still running; wait for its end."
+    ),
+    "insufficient_balance": lazy_gettext(
+        "Nothing was changed: less than this is available to the merchant."
+    ),
+    "idempotency_key_reused": lazy_gettext(
+        "This form was sent before with other values, and they count. Look at what came of it."
+    ),
+    "idempotency_key_in_flight": lazy_gettext(
+        "This form is just being carried out; look at the list in a moment."
     ),
     "too_many_requests": lazy_gettext("Too many failed logins; try again in half an hour."),
     "unavailable": lazy_gettext("The service cannot answer right now; try again."),
@@ -358,8 +397,53 @@ _FIELD_MESSAGES: Final = (
     lazy_gettext("must be a whole number"),
     lazy_gettext("must be from 1 to 10000"),
     lazy_gettext("must be later than since"),
+    lazy_gettext("must be in the past"),
+    lazy_gettext("must be before to"),
+    lazy_gettext("must be after from"),
+    lazy_gettext("must be at most two years after from"),
+    lazy_gettext("must be given when to is"),
+    lazy_gettext("names no day or month"),
+    lazy_gettext("must be a day or a month such as 2026-11-28 or 2026-11"),
+    lazy_gettext("must be in the years 1 to 9999 of UTC"),
     lazy_gettext("ends a span of more than 100000 events; choose a shorter one"),
 )
+
+# What a refusal says with the state that is true now: code → (member that has it, sentence).
+_WITH_STATE: Final = {
+    "not_pending": (
+        "transaction_status",
+        lazy_gettext(
+            "Nothing was changed: the transaction is not pending any more. Its status is: "
+            "%(status)s."
+        ),
+    ),
+    "payout_state": (
+        "payout_status",
+        lazy_gettext("Nothing was changed: the status of the payout is: %(status)s."),
+    ),
+    "adjustment_state": (
+        "adjustment_status",
+        lazy_gettext("Nothing was changed: the status of the adjustment is: %(status)s."),
+    ),
+    "not_confirmed": (
+        "transaction_status",
+        lazy_gettext(
+            "Nothing was changed: only a confirmed transaction can be refunded. Its status is: "
+            "%(status)s."
+        ),
+    ),
+    "not_late": (
+        "transaction_status",
+        lazy_gettext(
+            "Nothing was changed: only a canceled or expired transaction can be paid late. Its "
+            "status is: %(status)s."
+        ),
+    ),
+    "not_finished": (
+        "transaction_status",
+        lazy_gettext("There is no receipt yet: the transaction is %(status)s."),
+    ),
+}
 
 _FOREIGN_HEADER: Final = "must not set "
 
@@ -397,14 +481,21 @@ def label(labels: Mapping[str, object], code: str) -> str:
 
 def describe(error: DomainError) -> str:
     """Return in one sentence, in the viewer's language, why something was not done."""
-    if isinstance(error, NotPending):
-        status = label(STATUSES, str(error.members.get("transaction_status", "")))
+    if error.code in _WITH_STATE:
+        member, sentence = _WITH_STATE[error.code]
+        return str(sentence) % {"status": label(STATES, str(error.members.get(member, "")))}
+    if isinstance(error, RefundTooLarge):
+        left = formats.amount(str(error.members["refundable"]))
         return gettext(
-            "Nothing was changed: the transaction is not pending any more. Its status is: "
-            "%(status)s.",
-            status=status,
+            "Nothing was changed: %(left)s is left to refund.",
+            left=f"{left} {error.members['currency']}",
         )
-    if isinstance(error, InvalidInput) and error.errors:
+    if isinstance(error, NotOver):
+        return gettext(
+            "Nothing was closed: this period ends at %(moment)s only.",
+            moment=str(error.members["ends_at"]),
+        )
+    if isinstance(error, InvalidInput) and error.errors and error.code not in _ERRORS:
         return " ".join(
             f"{label(FIELDS, wrong.field)}: {field_message(wrong.message)}"
             for wrong in error.errors

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, text
 
 from standart import money
 from standart.cli.base import OPERATOR, show_table
-from standart.documents.csv import MARK, safe
+from standart.documents.csv import MARK
 from standart.models import Outcome
 from standart.services import reconciliation_list
+from standart.services.reconciliation_csv import HEADER, cells
 from standart.services.reconciliation_list import Row, Run
 
 MOST_SHOWN: Final = 1000
@@ -32,9 +33,6 @@ _WORDS: Final = {
     Outcome.MISSING_THERE: "missing there",
     Outcome.MATCHED: "matched",
 }
-
-_TEXTS: Final = ("reference", "purpose", "counterparty", "document", "our_reference")
-_OF_ROW: Final = tuple(field.name for field in dataclasses.fields(Row))
 
 
 class Names:
@@ -177,27 +175,9 @@ def write_csv(file: TextIO, run: Run, rows: Iterable[Row], names: Names) -> None
     """Write rows as CSV: each column may be summed, and no cell is taken for a formula."""
     file.write(MARK)
     writer = csv.writer(file, lineterminator="\r\n")
-    writer.writerow(("reconciliation", "user", *_OF_ROW))
+    writer.writerow(HEADER)
     for row in rows:
-        cells = _written(row)
-        writer.writerow((run.number, safe(names.of(row.user_id)), *cells.values()))
-
-
-def _written(row: Row) -> dict[str, Any]:
-    cells: dict[str, Any] = {name: getattr(row, name) for name in _OF_ROW}
-    cells["outcome"], cells["direction"] = row.outcome.value, row.direction.value
-    cells["fields"] = " ".join(row.fields)
-    for name, amount, currency in (
-        ("amount", row.amount, row.currency),
-        ("fee", row.fee, row.currency),
-        ("our_amount", row.our_amount, row.our_currency),
-    ):
-        if amount is not None and currency is not None:
-            cells[name] = money.format_minor(amount, currency)
-    for name in _TEXTS:
-        if cells[name] is not None:
-            cells[name] = safe(cells[name])
-    return cells
+        writer.writerow(cells(run, row, names.of(row.user_id)))
 
 
 def show_json(run: Run, rows: Iterable[Row]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -13,6 +13,11 @@ from standart.services import payout_sql
 from standart.services.access import Actor
 from standart.states import PayoutStatus
 
+OPEN: Final = (PayoutStatus.PENDING, PayoutStatus.APPROVED)
+"""Those whose money is reserved; a partial index holds them."""
+
+_IS_OPEN: Final = "p.status IN ('pending', 'approved')"
+
 
 def list_payouts(
     connection: Connection,
@@ -20,16 +25,19 @@ def list_payouts(
     *,
     user_id: UUID | None = None,
     status: PayoutStatus | None = None,
+    only_open: bool = False,
     currency: str | None = None,
     created_from: datetime | None = None,
     created_to: datetime | None = None,
+    reference: str | None = None,
     after: tuple[datetime, UUID] | None = None,
     limit: int = 20,
 ) -> list[tuple[str, datetime, UUID]]:
     """Return (wire JSON, created_at, id) of payouts, newest first by (created_at, id).
 
     ``created_from`` is inclusive, ``created_to`` exclusive; ``after`` is the (created_at,
-    id) of the last row already seen. A regular actor sees its own rows, whatever it asks.
+    id) of the last row already seen. ``only_open``: those that have not ended.
+    A regular actor sees its own rows, whatever it asks.
     """
     actor.require(Scope.READ)
     wanted: dict[str, Any] = {
@@ -39,10 +47,14 @@ def list_payouts(
         "p.currency = :currency": currency,
         "p.created_at >= :created_from": created_from,
         "p.created_at < :created_to": created_to,
+        "p.reference = :reference": reference,
     }
     used = {condition: value for condition, value in wanted.items() if value is not None}
     parameters = {condition.split(":")[1]: value for condition, value in used.items()}
     conditions = list(used)
+    if only_open or status in OPEN:
+        # Said in so many words, so that the planner sees that the index of the open ones fits.
+        conditions.append(_IS_OPEN)
     if after is not None:
         conditions.append("(p.created_at, p.id) < (:after_at, :after_id)")
         parameters |= {"after_at": after[0], "after_id": after[1]}

@@ -83,7 +83,19 @@ PUBLIC = {
     "panel.switch_theme",
 }
 # Blueprints whose every other route needs a login of the panel.
-PANEL = {"admin", "profile", "users", "transactions", "search", "webhooks", "audit", "settings"}
+PANEL = {
+    "admin",
+    "profile",
+    "users",
+    "transactions",
+    "search",
+    "payouts",
+    "refunds",
+    "reconciliation",
+    "webhooks",
+    "audit",
+    "settings",
+}
 
 BRACES = str.maketrans("<>", "{}")
 

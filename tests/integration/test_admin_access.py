@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,22 @@ from sqlalchemy.orm import Session
 
 from standart import admin as panel_module
 from standart.admin.matrix import RULES
+from standart.bank_files.layout import Layout
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.models import Role, User
-from standart.services import session_service, transaction_service
+from standart.services import (
+    adjustment_service,
+    reconciliation_service,
+    refund_service,
+    session_service,
+    transaction_service,
+)
+from standart.services.access import SYSTEM
+from standart.services.adjustment_service import Direction, NewAdjustment
+from standart.services.reconciliation_service import Question
+from standart.services.reconciliation_spool import spool
+from standart.services.refund_service import NewRefund
 from tests.builders import (
     ORIGIN,
     PASSWORD,
@@ -27,6 +40,7 @@ from tests.builders import (
     make_user,
 )
 from tests.integration.panel import Panel, kept_rows
+from tests.integration.payouts import DESTINATION, created
 
 # (endpoint, method) → status for nobody, for a merchant, for an admin. The objects belong to
 # another merchant. 303 for nobody is the way to the login.
@@ -92,6 +106,44 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("transactions.confirm", "POST"): (303, 403, 303),
     ("transactions.cancel", "POST"): (303, 403, 303),
     ("transactions.write_note", "POST"): (303, 403, 303),
+    ("payouts.index", "GET"): (303, 200, 200),
+    ("payouts.detail", "GET"): (303, 404, 200),
+    ("payouts.destination", "POST"): (303, 403, 200),
+    ("payouts.ask", "GET"): (303, 403, 200),
+    ("payouts.approve", "POST"): (303, 403, 303),
+    ("payouts.reject", "POST"): (303, 403, 303),
+    ("payouts.paid", "POST"): (303, 403, 303),
+    ("payouts.failed", "POST"): (303, 403, 303),
+    ("payouts.cancel", "POST"): (303, 403, 303),
+    ("payouts.new", "GET"): (303, 403, 200),
+    ("payouts.new", "POST"): (303, 403, 200),
+    ("payouts.create", "POST"): (303, 403, 303),
+    ("refunds.index", "GET"): (303, 200, 200),
+    ("refunds.detail", "GET"): (303, 404, 200),
+    ("refunds.new", "GET"): (303, 403, 303),
+    ("refunds.new", "POST"): (303, 403, 303),
+    ("refunds.create", "POST"): (303, 403, 409),
+    ("refunds.ask_late", "GET"): (303, 403, 303),
+    ("refunds.record_late", "POST"): (303, 403, 303),
+    ("refunds.adjustments", "GET"): (303, 200, 200),
+    ("refunds.adjustment", "GET"): (303, 404, 200),
+    ("refunds.new_adjustment", "GET"): (303, 403, 200),
+    ("refunds.new_adjustment", "POST"): (303, 403, 200),
+    ("refunds.create_adjustment", "POST"): (303, 403, 303),
+    ("refunds.ask_adjustment", "GET"): (303, 403, 200),
+    ("refunds.approve_adjustment", "POST"): (303, 403, 303),
+    ("refunds.cancel_adjustment", "POST"): (303, 403, 303),
+    ("reconciliation.index", "GET"): (303, 200, 200),
+    ("reconciliation.close", "GET"): (303, 403, 303),
+    ("reconciliation.close", "POST"): (303, 403, 303),
+    ("reconciliation.statement", "GET"): (303, 200, 200),
+    ("reconciliation.download", "GET"): (303, 200, 422),
+    ("reconciliation.receipt", "GET"): (303, 404, 303),
+    ("reconciliation.runs", "GET"): (303, 403, 200),
+    ("reconciliation.new_run", "GET"): (303, 403, 200),
+    ("reconciliation.new_run", "POST"): (303, 403, 422),
+    ("reconciliation.run", "GET"): (303, 403, 200),
+    ("reconciliation.report", "GET"): (303, 403, 200),
     ("webhooks.index", "GET"): (303, 200, 200),
     ("webhooks.detail", "GET"): (303, 404, 200),
     ("webhooks.ask_replay", "GET"): (303, 404, 200),
@@ -130,6 +182,14 @@ CHANGED_BY = {
         "transactions.bulk_ask",
         "transactions.bulk",
         "transactions.export",
+        "payouts.destination",
+        "payouts.approve",
+        "payouts.reject",
+        "payouts.paid",
+        "payouts.failed",
+        "refunds.new",
+        "refunds.create",
+        "refunds.record_late",
         "webhooks.replay",
         "webhooks.ping",
         "webhooks.check",
@@ -150,6 +210,12 @@ POSTS = sorted(endpoint for endpoint, method in MATRIX if method == "POST")
 # A form's own address shows it; every other address that changes something only takes POST.
 FORMS = {endpoint for endpoint in POSTS if (endpoint, "GET") in MATRIX}
 
+ONCE = {"once": "00000000-0000-7000-8000-0000000000aa"}
+PAYOUT = {"user": "owner", "amount": "1.00", **ONCE}
+ADJUSTMENT = {**PAYOUT, "direction": "credit", "reason": "Counted anew."}
+
+LAYOUT = Layout(currency="RUB", columns={"amount": "amount", "date": "date"})
+
 # On a port of the loopback where nobody listens, so a check-up ends at once.
 ENDPOINT = {"url": "http://127.0.0.1:9/hook", "event_types": ["payout.*"]}
 
@@ -158,6 +224,12 @@ DATA: dict[str, dict[str, Any]] = {
     "profile.create_key": KEY,
     "profile.save_preferences": {"locale": "en", "timezone": "", "theme": "dark"},
     "transactions.write_note": {"text": "call back"},
+    "payouts.reject": {"reason": "No."},
+    "payouts.new": PAYOUT,
+    "payouts.create": PAYOUT,
+    "refunds.create": {"amount": "1.00", **ONCE},
+    "refunds.new_adjustment": ADJUSTMENT,
+    "refunds.create_adjustment": ADJUSTMENT,
     "panel.switch_language": {"language": "en"},
     "panel.switch_theme": {"theme": "dark"},
     "users.create_key": KEY,
@@ -173,6 +245,8 @@ DATA: dict[str, dict[str, Any]] = {
 }
 ACTS = {
     "transactions.ask": "confirm",
+    "payouts.ask": "approve",
+    "refunds.ask_adjustment": "approve",
     "transactions.bulk_ask": "confirm",
     "transactions.bulk": "confirm",
     "profile.ask_factor": "renew",
@@ -209,7 +283,22 @@ def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Scen
     ended = make_transaction(engine, owner)
     with autocommit(engine) as connection:
         transaction_service.confirm(connection, admin.digest, ORIGIN, ended["id"])
+        refund = NewRefund(transaction_id=UUID(ended["id"]), amount="1.00")
+        refund_service.create_refund(connection, admin.digest, ORIGIN, refund)
+        adjustment = NewAdjustment(
+            user_id=owner.id, amount="1.00", direction=Direction.CREDIT, reason="Counted anew"
+        )
+        adjustment_service.create(connection, admin.digest, ORIGIN, adjustment, alone={"RUB": 0})
+        with spool(io.BytesIO(b"amount,date\n1.00,2026-11-02\n"), "bank.csv", LAYOUT) as file:
+            run_id = reconciliation_service.run(connection, SYSTEM, file, Question())
+        payout_id = created(
+            connection, keyring, admin.digest, user_id=owner.id, destination=DESTINATION
+        )
         values = {
+            "run_id": run_id,
+            "payout_id": payout_id,
+            "refund_id": refund.fresh_id,
+            "adjustment_id": adjustment.fresh_id,
             "user_id": owner.id,
             "transaction_id": pending["id"],
             "event_id": connection.scalar(text("SELECT id FROM events")),
@@ -460,6 +549,12 @@ def test_a_merchant_sees_its_own_rows_and_nothing_of_others(
         "/admin/transactions/",
         "/admin/transactions/?user=owner",
         f"/admin/transactions/?id={scene.values['transaction_id']}",
+        "/admin/reconciliation/",
+        "/admin/reconciliation/statement?user=owner",
+        "/admin/payouts/",
+        "/admin/refunds/?user=owner",
+        "/admin/refunds/adjustments/?user=owner",
+        "/admin/payouts/?user=owner",
         "/admin/webhooks/",
         f"/admin/webhooks/?transaction={scene.values['transaction_id']}",
         f"/admin/webhooks/?endpoint={scene.values['endpoint_id']}",
@@ -489,6 +584,9 @@ def test_unknown_and_foreign_objects_look_the_same(scene: Scene, merchant: TestU
     for kind, name in (
         ("users", "user_id"),
         ("transactions", "transaction_id"),
+        ("payouts", "payout_id"),
+        ("refunds", "refund_id"),
+        ("refunds/adjustments", "adjustment_id"),
         ("webhooks", "event_id"),
         ("webhooks/endpoints", "endpoint_id"),
         ("webhooks/endpoints/new", "user_id"),
