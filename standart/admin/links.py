@@ -14,6 +14,8 @@ _PAGES: Final = {
     "user": ("users.detail", "user_id"),
     "payout": ("payouts.detail", "payout_id"),
     "refund": ("refunds.detail", "refund_id"),
+    "adjustment": ("refunds.adjustment", "adjustment_id"),
+    "reconciliation": ("reconciliation.run", "run_id"),
     "event": ("webhooks.detail", "event_id"),
     "webhook_endpoint": ("webhooks.one_endpoint", "endpoint_id"),
 }

@@ -13,6 +13,7 @@ from flask import request
 
 PAGE_SIZE: Final = 25
 PAGE_SIZES: Final = (25, 50, 100)
+_LARGEST_KEY: Final = 2**63 - 1
 
 Item = TypeVar("Item")
 
@@ -117,6 +118,14 @@ def row_at(parameter: str) -> tuple[datetime, UUID] | None:
         return (at, UUID(row_id)) if at.tzinfo else None
     except ValueError:
         return None
+
+
+def after_number() -> int | None:
+    """Return the number that the URL names, ``None`` for nonsense or more than a bigint."""
+    text = request.args.get("after", "")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_LARGEST_KEY))):
+        return None
+    return min(int(text), _LARGEST_KEY)
 
 
 def as_id(text: str) -> UUID | None:

@@ -12,6 +12,8 @@ from standart.admin.pages import visitor
 LARGEST: Final = 256 * 1024**2
 """Bytes of a request with a file; Werkzeug keeps the file on disk, not in memory."""
 
+_FIELDS_BYTES: Final = 1024**2
+
 _TAKES_FILES: Final = "reconciliation.new_run"
 
 
@@ -25,3 +27,5 @@ def allow_files() -> None:
     somebody = visitor()
     if somebody is not None and matrix.may(somebody.role, _TAKES_FILES):
         request.max_content_length = LARGEST
+        # What is read at once counts as well, and that is 64 KiB.
+        request.max_form_memory_size = _FIELDS_BYTES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,10 +16,14 @@ from sqlalchemy import Connection, Engine, text
 from werkzeug.routing import AnyConverter, Rule
 
 from standart import admin as panel_module
+from standart.bank_files.layout import Layout
 from standart.db import autocommit
 from standart.delivery import Deliverer
 from standart.encryption import Keyring
-from standart.services import transaction_service
+from standart.services import reconciliation_service, transaction_service
+from standart.services.access import SYSTEM
+from standart.services.reconciliation_service import Question
+from standart.services.reconciliation_spool import spool
 from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction
 from tests.integration.hooks import Answer, serving
 from tests.integration.panel_scene import BusyMerchant, busy_merchant
@@ -32,6 +37,9 @@ NO_PAGES = frozenset(
         "panel.home",
         "panel.login",
         "admin.live",
+        "reconciliation.download",
+        "reconciliation.receipt",
+        "reconciliation.report",
         "admin.static",
         "admin.chart",
         "transactions.as_json",
@@ -129,6 +137,7 @@ def full_scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) ->
                     {"id": endpoint.id},
                 ),
                 "key_id": _key_of(connection, busy.owner),
+                **_movements(engine, connection),
             }
             own = {"profile.ask_revoke": {"key_id": _key_of(connection, admin)}}
         yield Scene(app, admin, busy, values, own)
@@ -138,6 +147,19 @@ def _key_of(connection: Connection, user: TestUser) -> UUID:
     keys = text("SELECT id FROM api_keys WHERE user_id = :id")
     found: UUID = connection.scalars(keys, {"id": user.id}).one()
     return found
+
+
+def _movements(engine: Engine, connection: Connection) -> dict[str, Any]:
+    """Name a payout, a refund and an adjustment, and hold a small file against the books."""
+    read_as = Layout(currency="RUB", columns={"reference": "Order", "amount": "Sum", "date": "Day"})
+    body = b"Order,Sum,Day\norder-1045,411.03,2026-11-02\norder-9,12.00,2026-11-03\n"
+    with spool(io.BytesIO(body), "november.csv", read_as) as file, autocommit(engine) as unit:
+        run_id = reconciliation_service.run(unit, SYSTEM, file, Question())
+    found = {
+        f"{name}_id": connection.scalar(text(f"SELECT id FROM {name}s ORDER BY created_at LIMIT 1"))
+        for name in ("payout", "refund", "adjustment")
+    }
+    return {**found, "run_id": run_id}
 
 
 def _some_transactions(engine: Engine, admin: TestUser, busy: BusyMerchant) -> None:

@@ -104,11 +104,12 @@ def test_a_file_is_held_against_the_books_and_shown_row_by_row(
     ids=["provider", "bank"],
 )
 def test_the_samples_of_the_documentation_are_read(
-    panel: Panel, name: str, fields: dict[str, str]
+    panel: Panel, connection: Connection, name: str, fields: dict[str, str]
 ) -> None:
     page = panel.follow(upload(panel, (SAMPLES / name).read_bytes(), name, **fields))
+    number = connection.scalar(text("SELECT number FROM reconciliations"))
 
-    assert "Reconciliation 1" in words(page)
+    assert f"Reconciliation {number}" in words(page)
     assert "Only in the file: " in words(page)
 
 
