@@ -205,6 +205,7 @@ OWN_ROWS = {
     "profile.end_session": 303,
     "profile.ask_revoke": 200,
     "profile.revoke_key": 303,
+    "reconciliation.download": 200,
 }
 POSTS = sorted(endpoint for endpoint, method in MATRIX if method == "POST")
 # A form's own address shows it; every other address that changes something only takes POST.
