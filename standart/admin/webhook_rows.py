@@ -19,7 +19,6 @@ def summed_up(event: Wire, names: dict[str, str]) -> Wire:
     }
     last = [delivery["attempts"][-1] for delivery in deliveries if delivery["attempts"]]
     due = [each["next_attempt_at"] for each in deliveries if each["next_attempt_at"]]
-    done = [each["delivered_at"] for each in deliveries if each["delivered_at"]]
     return {
         **event,
         "user_name": names[event["user_id"]],
@@ -27,7 +26,6 @@ def summed_up(event: Wire, names: dict[str, str]) -> Wire:
         "tries": sum(delivery["attempt_count"] for delivery in deliveries),
         "answers": list(dict.fromkeys(each["status_code"] or each["outcome"] for each in last)),
         "sent_at": max((each["created_at"] for each in last), default=None),
-        "delivered_at": max(done, default=None),
         "next_at": min(due, default=None),
     }
 

@@ -72,9 +72,11 @@ def test_health_says_what_doctor_says(
     assert "Start `standart worker` and `standart beat`" in page
 
 
-@pytest.mark.parametrize("path", ["/admin/settings/", "/admin/settings/health"])
+@pytest.mark.parametrize(
+    ("path", "most"), [("/admin/settings/", 12), ("/admin/settings/health", 14)]
+)
 def test_only_admins_see_it_and_it_takes_few_queries(
-    panel: Panel, app: Flask, engine: Engine, keyring: Keyring, path: str
+    panel: Panel, app: Flask, engine: Engine, keyring: Keyring, path: str, most: int
 ) -> None:
     seen: list[str] = []
 
@@ -86,7 +88,7 @@ def test_only_admins_see_it_and_it_takes_few_queries(
         assert panel.get(path).status_code == 200
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-    assert len(seen) <= 20, seen
+    assert len(seen) <= most, seen
     for role in (Role.OPERATOR, Role.VIEWER, Role.REGULAR):
         other = make_user(engine, keyring, role=role, password=PASSWORD)
         theirs = Panel(app.test_client())
