@@ -238,15 +238,15 @@ def test_the_language_is_the_browsers_until_it_is_switched(client: FlaskClient) 
     def shown(**headers: str) -> str:
         return client.get("/login", headers=headers).text
 
-    assert '<html lang="ru">' in shown(), "the setting's"
-    assert '<html lang="en">' in shown(**{"Accept-Language": "en-GB,en;q=0.9,ru;q=0.5"})
-    assert '<html lang="ru">' in shown(**{"Accept-Language": "de, ru;q=0.3"})
-    assert '<html lang="ru">' in shown(**{"Accept-Language": "fr"})
+    assert '<html lang="ru"' in shown(), "the setting's"
+    assert '<html lang="en"' in shown(**{"Accept-Language": "en-GB,en;q=0.9,ru;q=0.5"})
+    assert '<html lang="ru"' in shown(**{"Accept-Language": "de, ru;q=0.3"})
+    assert '<html lang="ru"' in shown(**{"Accept-Language": "fr"})
     panel = Panel(client)
     answer = panel.post("/language", {"language": "ru", "next": "/login?next=/admin/users/"})
 
     assert answer.headers["Location"] == "/login?next=/admin/users/"
-    assert '<html lang="ru">' in shown(**{"Accept-Language": "en"})
+    assert '<html lang="ru"' in shown(**{"Accept-Language": "en"})
     assert "Вход" in shown(**{"Accept-Language": "en"})
     assert panel.post("/language", {"language": "xx"}).status_code == 400
     evil = panel.post("/language", {"language": "en", "next": "//evil.example"})
@@ -256,7 +256,7 @@ def test_the_language_is_the_browsers_until_it_is_switched(client: FlaskClient) 
 def test_the_settings_language_is_the_last_resort(make_app: Callable[..., Flask]) -> None:
     client = make_app(default_locale="en").test_client()
 
-    assert '<html lang="en">' in client.get("/login").text
+    assert '<html lang="en"' in client.get("/login").text
 
 
 def test_the_bare_address_leads_to_the_panel(client: FlaskClient) -> None:

@@ -10,18 +10,20 @@ from uuid import UUID
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.orm import Session
 
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring
 from standart.errors import SecondPersonRequired
-from standart.models import Role, Scope, User
+from standart.models import PanelSession, Role, Scope, User
 from standart.services import (
     adjustment_service,
     key_service,
     late_payment_service,
+    login_service,
     payout_service,
+    session_service,
     transaction_service,
     user_service,
 )
@@ -346,18 +348,20 @@ def test_a_password_from_the_command_line_is_ones_own_again(
     assert "is confirmed" in confirm(panel_of(careful, other), made)
 
 
-def test_a_login_counts_by_the_password_that_opened_it(
-    connection: Connection, engine: Engine, boss: TestUser, other: TestUser
+def test_a_password_changes_after_the_login_that_it_opens_and_ends_it(
+    connection: Connection, engine: Engine, superuser: Engine, boss: TestUser, other: TestUser
 ) -> None:
-    """A login that is opened while the password changes is still that of the old one."""
-    from standart.services import login_service, session_service
-
+    """No login of the old password is left behind, and until then it counts as of its maker."""
+    resume = partial(session_service.resume, connection, idle_seconds=60, lifetime_seconds=60)
     change(engine, boss.actor, other, password=OTHER_PASSWORD)
-    with Session(engine) as session, transaction(session):
+    with Session(engine) as session:
         user = login_service.log_in(session, name=other.name, password=OTHER_PASSWORD, ip="::1")
-        change(engine, SYSTEM, other, password=PASSWORD)
-        token = session_service.open_session(session, user, ip=None, user_agent=None)
-    resume = partial(session_service.resume, idle_seconds=60, lifetime_seconds=60)
-    found = resume(connection, token)
-    assert found is not None
-    assert found.made_by == {boss.id}
+        with blocked(
+            superuser, lambda: change(engine, SYSTEM, other, password=PASSWORD)
+        ) as changing:
+            token = session_service.open_session(session, user, ip=None, user_agent=None)
+            made_by = session.scalar(select(PanelSession.made_by).filter_by(user_id=other.id))
+            session.commit()
+            assert changing.result() is None
+    assert made_by == [boss.id]
+    assert resume(token) is None
