@@ -40,20 +40,28 @@ _ONE_CLOSE = text("SELECT pg_advisory_xact_lock(hashtextextended('close', 0))")
 # commits first, or sees the close. Nothing hot writes to users.
 _USERS_STAND_STILL = text("LOCK TABLE users IN SHARE MODE")
 
-JSON: Final = f"""(SELECT row_to_json(w)::text FROM (SELECT
+
+def _json(closed_by: str) -> str:
+    return f"""(SELECT row_to_json(w)::text FROM (SELECT
         c.period, c.zone, {rfc3339("c.starts_at")} AS "from", {rfc3339("c.ends_at")} AS "to",
         c.journals, encode(c.digest, 'hex') AS digest,
         CASE WHEN c.seal_number IS NOT NULL THEN json_build_object('number', c.seal_number,
             'hash', encode(c.seal_hash, 'hex')) END AS chain_head,
-        c.closed_by, {rfc3339("c.closed_at")} AS closed_at
+        {closed_by} AS closed_by, {rfc3339("c.closed_at")} AS closed_at
     ) AS w)"""
+
+
+JSON: Final = _json("c.closed_by")
 """SQL: close ``c`` as the API and the audit log have it."""
 
 _READ = text(f"SELECT {JSON} FROM closes c WHERE c.period = :period")
 
+# Who works for all is not for merchants to know.
+_SHOWN: Final = "CASE WHEN :for_staff THEN c.closed_by END"
+
 _LIST = text(
     f"""
-    SELECT {JSON} AS body, c.number FROM closes c
+    SELECT {_json(_SHOWN)} AS body, c.number FROM closes c
     WHERE c.number < coalesce(CAST(:before AS bigint), c.number + 1)
     ORDER BY c.number DESC LIMIT :limit
     """
@@ -131,7 +139,9 @@ def list_closes(
     Everybody who may read sees them: a digest over all merchants tells nothing of any.
     """
     actor.require(Scope.READ)
-    rows = connection.execute(_LIST, {"before": before, "limit": limit})
+    rows = connection.execute(
+        _LIST, {"before": before, "limit": limit, "for_staff": actor.sees_all}
+    )
     return [(row.body, row.number) for row in rows]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import Connection
 
@@ -30,7 +29,6 @@ def test_a_close_is_answered_again_byte_for_byte(client: FlaskClient, admin: Tes
     assert replayed.headers["Idempotent-Replayed"] == "true"
 
 
-@pytest.mark.usefixtures("merchant")
 def test_closes_come_in_pages(client: FlaskClient, admin: TestUser, merchant: TestUser) -> None:
     made = [close(client, admin, month).json for month in MONTHS]
     listed: list[Any] = []
@@ -40,7 +38,10 @@ def test_closes_come_in_pages(client: FlaskClient, admin: TestUser, merchant: Te
         listed += page["data"]
         cursor = f"&cursor={page['next_cursor']}"
     assert page["next_cursor"] is None
-    assert listed == made[::-1]
+    assert listed == [{**each, "closed_by": None} for each in made[::-1]]
+    shown = client.get("/closes", headers=admin.headers).json["data"]
+    assert shown == made[::-1]
+    assert {each["closed_by"] for each in shown} == {admin.name}
 
 
 def test_the_head_is_told_to_everybody_who_reads(

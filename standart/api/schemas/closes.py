@@ -59,7 +59,7 @@ class Close(Reply, frozen=True, rename={"from_": "from"}):
     """A closed period: `from` inclusive, `to` exclusive, in UTC.
 
     `digest` is over the journals of all merchants in it; `chain_head` is null where nothing had
-    ever been posted.
+    ever been posted, `closed_by` for merchants.
     """
 
     period: Period
@@ -69,7 +69,7 @@ class Close(Reply, frozen=True, rename={"from_": "from"}):
     journals: int
     digest: Hash
     chain_head: ChainPlace | None
-    closed_by: str
+    closed_by: str | None
     closed_at: Moment
 
 
