@@ -16,6 +16,7 @@ PROBLEM_MEMBERS = {"type", "title", "status", "detail", "code", "request_id"}
 EXTRA_MEMBERS = {
     *("errors", "transaction_status", "required_scope", "payout_status"),
     *("available", "currency", "refundable", "adjustment_status"),
+    *("period", "ends_at"),
 }
 
 # What would give away the inside: none of it may ever be in an answer.

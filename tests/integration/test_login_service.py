@@ -202,7 +202,9 @@ def test_a_login_is_behind_its_token_alone(
     token = open_for(session, admin, user_agent="x" * 1000)
 
     row = connection.execute(text("SELECT * FROM panel_sessions")).one()
-    assert resume(connection, token) == Visitor(admin.id, admin.name, Role.ADMIN, token)
+    assert resume(connection, token) == Visitor(
+        admin.id, admin.name, Role.ADMIN, token, session_id=row.id
+    )
     assert token.encode() not in row.digest
     assert (row.ip, row.user_agent) == (HERE, "x" * 300)
     for guess in ("", token[:-1], token + "x", "\ud800", "\0"):
@@ -216,7 +218,9 @@ def test_a_visitor_is_who_the_database_says_right_now(
     with superuser.begin() as other:
         other.execute(text("UPDATE users SET name = 'renamed'"))
 
-    assert resume(connection, token) == Visitor(merchant.id, "renamed", Role.REGULAR, token)
+    found = resume(connection, token)
+    assert found is not None
+    assert (found.user_id, found.name, found.role) == (merchant.id, "renamed", Role.REGULAR)
     with superuser.begin() as other:
         other.execute(text("UPDATE users SET active = false"))
     assert resume(connection, token) is None

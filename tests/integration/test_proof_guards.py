@@ -247,7 +247,10 @@ def test_what_is_right_is_let_through(
             other.execute(text(statement), used)
     snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
     with snapshot.connect() as reading:
-        assert list(chain_check.check(reading)) == []
+        # The guards cannot tell what the audit log should say; the proof can.
+        assert [each.detail for each in chain_check.check(reading)] == [
+            "was not noted in the audit log"
+        ]
     assert seal_service.seal(connection) == 0
 
 

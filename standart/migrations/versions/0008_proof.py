@@ -162,6 +162,8 @@ def upgrade() -> None:
     _create_particulars()
     for function in FUNCTIONS:
         op.execute(function)
+    # Everybody may call a new function, and this one has the rights of the owner.
+    op.execute("REVOKE ALL ON FUNCTION standart_note_particulars() FROM PUBLIC")
     for name, moment, condition, function in TRIGGERS:
         op.execute(
             f"CREATE TRIGGER {name} {moment} FOR EACH ROW {condition}"
