@@ -16,13 +16,19 @@ from tests.builders import TestUser, make_transaction, make_user
 WORDS = {
     "ru": {
         "lang": "ru",
-        "tabs": ["Дашборд", "Пользователи", "Транзакции", "Вебхуки", "Журнал"],
+        "tabs": [
+            *("Дашборд", "Пользователи", "Транзакции", "Выплаты", "Возвраты"),
+            *("Сверка и отчёты", "Вебхуки", "Профиль", "Журнал", "Настройки"),
+        ],
         "confirmed": "Подтверждена",
         "canceled": "Отменена",
     },
     "en": {
         "lang": "en",
-        "tabs": ["Dashboard", "Users", "Transactions", "Webhooks", "Audit log"],
+        "tabs": [
+            *("Dashboard", "Users", "Transactions", "Payouts", "Refunds"),
+            *("Proof and reports", "Webhooks", "Profile", "Audit log", "Settings"),
+        ],
         "confirmed": "Confirmed",
         "canceled": "Canceled",
     },

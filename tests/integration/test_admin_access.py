@@ -194,8 +194,10 @@ CHANGED_BY = {
         "webhooks.ping",
         "webhooks.check",
         "webhooks.replay_span",
+        "webhooks.replay_set",
+        "audit.export",
     },
-    Role.VIEWER: OWN | {"transactions.export"},
+    Role.VIEWER: OWN | {"transactions.export", "audit.export"},
     Role.REGULAR: OWN
     | {"transactions.export"}
     | {endpoint for endpoint in RULES if endpoint.startswith("webhooks.")},
