@@ -393,7 +393,7 @@ def test_the_dashboard_counts_and_sums(
     assert "100.05&nbsp;<abbr" in page
     assert "7&nbsp;<abbr" in page
     assert "active: 3" in page
-    assert page.count('data-label="Amount"') == 5
+    assert page.count('data-label="Commission"') == 5
 
 
 def test_only_what_was_confirmed_in_the_viewers_day_is_summed(
