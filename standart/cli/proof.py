@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any, BinaryIO, Final, TypeVar
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
 
 import click
 from sqlalchemy import Connection
@@ -18,12 +20,13 @@ from standart.cli.base import (
     ServiceCommand,
     database,
     json_option,
+    real_place,
     show_json,
     show_table,
 )
 from standart.clock import monotonic
 from standart.db import autocommit
-from standart.errors import Unavailable
+from standart.errors import InvalidInput, Unavailable
 from standart.services import chain, close_service, seal_service
 from standart.services.chain import Link
 
@@ -36,9 +39,13 @@ Done = TypeVar("Done")
 
 
 @click.command(cls=ServiceCommand)
-@click.option("--export", type=click.File("wb", atomic=True), help="Write all seals as JSON lines.")
+@click.option(
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="Write all seals as JSON lines.",
+)
 @json_option
-def seal(export: BinaryIO | None, as_json: bool) -> None:
+def seal(export: Path | None, as_json: bool) -> None:
     """Seal what has been posted, and print the head of the chain.
 
     Keep the head, or the file of --export, where the database's owner cannot change it:
@@ -50,8 +57,9 @@ def seal(export: BinaryIO | None, as_json: bool) -> None:
         if head and base.settings.seal_anchor:
             _leave(connection, base.settings.seal_anchor, head)
         if export:
-            for link in chain.links_after(connection, 0):
-                export.write(anchoring.line_of(link))
+            with _opened(export) as file:
+                for link in chain.links_after(connection, 0):
+                    file.write(anchoring.line_of(link))
     if as_json:
         click.echo(json.dumps({"sealed": sealed, "head": head.wire() if head else None}))
     elif head is None:
@@ -107,6 +115,17 @@ def list_closes(as_json: bool) -> None:
 def _head(closed: dict[str, Any]) -> str:
     head = closed["chain_head"]
     return f"{head['number']}:{head['hash']}" if head else "none: nothing had been posted"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open what the chain is written to: a file is there whole, or not at all."""
+    place, replaceable = (path, False) if path == Path("-") else real_place(path)
+    try:
+        with click.open_file(str(place), "wb", atomic=replaceable) as file:
+            yield file
+    except OSError as error:
+        raise InvalidInput.of("--export", f"cannot be written: {error.strerror}") from None
 
 
 def _leave(connection: Connection, place: str, head: Link) -> None:

@@ -72,7 +72,7 @@ def test_an_admin_is_created_with_a_password_that_opens(
     done = run("create-admin", "root", "--password-stdin", typed=f"{PASSWORD}\n")
     assert (done.exit_code, done.stdout) == (0, "created admin root\n")
     with Session(engine) as session:
-        user = user_service.log_in(session, name="root", password=PASSWORD, ip="127.0.0.1")
+        user = login_service.log_in(session, name="root", password=PASSWORD, ip="127.0.0.1")
         assert user.role is Role.ADMIN
         record = session.query(AuditRecord).one()
         assert (record.action, record.channel) == ("user.created", "cli")
@@ -283,7 +283,7 @@ def test_doctor_finds_what_is_missing(run: Run, engine: Engine) -> None:
     marks = {line.split(":")[0].split()[1]: line.split()[0] for line in done.stdout.splitlines()}
     assert marks.pop("worker") == "FAIL"
     expected = {"settings", "broker", "database", "migrations", "role", "clock", "webhooks"}
-    expected |= {"events", "endpoints", "replays", "retention", "keys"}
+    expected |= {"events", "endpoints", "replays", "retention", "keys", "seals"}
     assert marks == dict.fromkeys(expected, "ok")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO heartbeats VALUES ('sweep', clock_timestamp())"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,27 @@ def test_the_whole_chain_is_exported(
     assert [json.loads(line) for line in printed[:3]] == lines
 
 
+def test_an_export_goes_into_a_pipe_and_through_a_link_and_replaces_neither(
+    run: Run, connection: Connection, merchant: TestUser, tmp_path: Path
+) -> None:
+    """As `--export /dev/null` by root: a file in its place would break the machine."""
+    movements.Mover(connection, merchant.id).adjust(1)
+    pipe, link, target = (tmp_path / name for name in ("pipe", "link", "target"))
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reading:
+        assert run("seal", "--export", str(pipe)).exit_code == 0
+        assert json.loads(reading.read())["number"] == 1
+    assert pipe.is_fifo()
+    link.symlink_to(target)
+    assert run("seal", "--export", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert json.loads(target.read_bytes())["number"] == 1
+
+
+def test_an_export_to_nowhere_is_refused(run: Run, tmp_path: Path) -> None:
+    refused(run("seal", "--export", str(tmp_path / "no" / "file")), 2, "--export", "No such file")
+
+
 def test_a_place_that_cannot_be_written_is_told(
     run: Run,
     connection: Connection,
@@ -91,7 +113,7 @@ def test_the_calendar_is_that_of_the_setting(run: Run, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("period", "code", "words"),
     [
-        ("2026-13", 2, "period must be a day or a month"),
+        ("2026-13", 2, "period names no day or month"),
         ("january", 2, "period must be a day or a month"),
         ("2999-01", 1, "has not ended yet"),
     ],
