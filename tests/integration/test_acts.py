@@ -39,5 +39,5 @@ def test_a_caller_that_is_deleted_meanwhile_is_known_no_more(
 
     assert isinstance(refused, Unauthenticated)
     after = row_counts(connection)
-    gone = ("users", "api_keys", "webhook_endpoints", "webhook_lanes")
+    gone = ("users", "particulars", "api_keys", "webhook_endpoints", "webhook_lanes")
     assert after == before | {table: before[table] - 1 for table in gone}
