@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from standart.admin import queries
+from standart.admin import dashboard
 from tests.builders import TestUser
 from tests.integration.panel import Panel
 
@@ -42,7 +42,7 @@ def test_the_unexpected_goes_to_the_log_and_not_to_the_page(
     def fail(*args: object) -> None:
         raise TypeError("SELECT secret FROM inside")
 
-    monkeypatch.setattr(queries, "figures", fail)
+    monkeypatch.setattr(dashboard, "_figures", fail)
     with caplog.at_level(logging.ERROR):
         page = panel.get("/admin/")
 
@@ -64,6 +64,6 @@ def test_error_pages_speak_the_viewers_language(
     page = client.get("/admin/nothing", headers={"Accept-Language": language})
 
     assert page.status_code == 404
-    assert f'<html lang="{language}">' in page.text
+    assert f'<html lang="{language}" ' in page.text
     assert said in page.text
     assert client.get("/administrator").mimetype == "application/problem+json"
