@@ -92,6 +92,7 @@ ALL = {
     "endpoint headers": 1,
     "payout destinations": 1,
     "signing keys": 0,
+    "second factors": 0,
     "kept answers": 1,
 }
 CLAIM = IdempotencyClaim.of("/webhook_endpoints", "once", b"what was asked")
