@@ -432,10 +432,6 @@ def fill(engine: Engine, keyring: Keyring) -> tuple[TestUser, TestUser, dict[str
         ids |= mover.write_the_rest(paid, ids["waiting"], admin.id)
         ledger_service.fold_deltas(connection, batch=21)
         mover.pay_late(made[3])
-        seal_service.seal(connection, batch=5)
-        close_service.close(
-            connection, SYSTEM, ORIGIN, period="2026-01", zone=ZoneInfo("Europe/Moscow")
-        )
     return merchant, admin, ids
 
 
@@ -447,6 +443,9 @@ def test_dump_and_restore_keep_books_guards_and_rights(
     tmp_path: Path,
 ) -> None:
     merchant, admin, ids = fill(engine, keyring)
+    with autocommit(engine) as here:
+        seal_service.seal(here, batch=5)
+        close_service.close(here, SYSTEM, ORIGIN, period="2026-01", zone=ZoneInfo("Europe/Moscow"))
     after = movements.AFTER_EVERY_KIND
     had = Balance("RUB", 4 * 1018 + after["available"], after["pending_payout"])
     source = make_url(postgres.owner_url)
