@@ -616,7 +616,7 @@ def test_receivers_move_to_endpoints_and_back_with_all_that_was_sent(
     assert findings(service) == []
 
 
-@pytest.mark.parametrize("used", ["by an event of its own", "by a second receiver"])
+@pytest.mark.parametrize("used", ["by an event of its own", "by a second receiver", "by a close"])
 def test_going_back_is_refused_where_something_would_be_lost(
     fresh: Engine, postgres: Postgres, service: Engine, keyring: Keyring, used: str
 ) -> None:
@@ -626,6 +626,8 @@ def test_going_back_is_refused_where_something_would_be_lost(
             make_endpoint(service, keyring, merchant, url="https://b.example/")
             made = UUID(make_transaction(service, merchant)["id"])
             transaction_service.cancel(connection, merchant.digest, ORIGIN, made)
+        elif used == "by a close":
+            close_service.close(connection, SYSTEM, ORIGIN, period="2026-01", zone=ZoneInfo("UTC"))
         else:
             endpoint_service.stop(connection, merchant.id, merchant.id, DisabledReason.GONE)
     built = schema(fresh)

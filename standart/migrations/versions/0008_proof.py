@@ -127,6 +127,16 @@ BEGIN
 END $$
 """
 
+# A period that was closed stays closed; the audit log would say so for ever.
+KEEPS_CLOSES = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM public.closes) THEN
+        RAISE EXCEPTION 'periods are closed, which would be lost'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+END $$
+"""
+
 FUNCTIONS = (DATED, CLOCK, SEAL, CLOSE, PARTICULARS)
 
 # Name, moment with table, condition, and the function without its prefix.
@@ -275,6 +285,7 @@ def _create_particulars() -> None:
 
 
 def downgrade() -> None:
+    op.execute(KEEPS_CLOSES)
     for name, moment, _, _ in TRIGGERS:
         op.execute(f"DROP TRIGGER {name} ON {moment.rpartition(' ')[2]}")
     for table in ("particulars", "closes", "seals", "book_clock"):
