@@ -257,6 +257,8 @@ ACTS = {
 }
 # What a merchant may do as well, and what is told of in the audit log.
 TOLD = {"transactions.export"}
+# What a merchant changes for itself, or sends again of its own, outside its profile.
+ITS_OWN = {"panel.switch_theme", "panel.switch_language", "webhooks.replay_set"}
 
 
 @dataclass(frozen=True)
@@ -410,7 +412,7 @@ def test_each_role_gets_what_the_matrix_says(
         if somebody:
             panel.log_in(somebody)
         # What is everybody's own a merchant has changed for itself by now.
-        if somebody is admin and endpoint not in OWN | TOLD:
+        if somebody is admin and endpoint not in OWN | TOLD | ITS_OWN:
             assert kept_rows(connection) == before
         ask = panel.get if method == "GET" else panel.post
         answer = ask(url, data=DATA.get(endpoint)) if method == "POST" else ask(url)

@@ -129,8 +129,16 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 def test_no_statement_reads_the_whole_table(
     connection: Connection, superuser: Engine, shops: list[TestUser], statement: str
 ) -> None:
+    # Known to be large before it grows: a foreign key that was planned for an empty table
+    # would read all of it for each row.
     for shop in shops:
-        pile(connection, shop, 4000)
+        pile(connection, shop, 400)
+    with superuser.connect() as everything:
+        everything.execution_options(isolation_level="AUTOCOMMIT").execute(
+            text("ANALYZE events, deliveries")
+        )
+    for shop in shops:
+        pile(connection, shop, 3600)
         pile(connection, shop, 300, state="dead")
         pile(connection, shop, 4000, state="delivered")
     with superuser.connect() as everything:
