@@ -71,7 +71,8 @@ def adjustment_json(row: str) -> str:
 # Locked as its foreign key would lock it anyway: a user that is found stays until the commit.
 _OWNER = text("SELECT currency FROM users WHERE id = :user_id FOR KEY SHARE")
 
-# No row: the first run of the same request did it and only its answer was lost.
+# No row: the first run of the same request did it and only its answer was lost. No key is named:
+# of two runs in one moment the second may meet the first at any of the table's unique keys.
 _INSERT = text(
     """
     INSERT INTO adjustments (user_id, id, kind, amount, currency, reason, status,
@@ -79,7 +80,7 @@ _INSERT = text(
     SELECT :user_id, :id, :kind, :amount, :currency, :reason, CAST(:status AS text), c.now,
         CASE WHEN CAST(:status AS text) = 'posted' THEN c.now END
     FROM (SELECT clock_timestamp() AS now) AS c
-    ON CONFLICT (user_id, id) DO NOTHING
+    ON CONFLICT DO NOTHING
     """
 )
 

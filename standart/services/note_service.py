@@ -31,11 +31,12 @@ _JSON = f"""(SELECT row_to_json(w)::text FROM (SELECT
 
 _OWNER = text("SELECT user_id FROM transactions WHERE id = :id")
 
+# No key is named: of two runs in one moment the second may meet the first at any unique key.
 _ADD = text(
     """
     INSERT INTO notes (user_id, id, transaction_id, author_id, author_name, internal, body)
     VALUES (:user_id, :id, :transaction_id, :author_id, :author_name, :internal, :body)
-    ON CONFLICT (user_id, id) DO NOTHING
+    ON CONFLICT DO NOTHING
     """
 )
 

@@ -26,14 +26,15 @@ def payout_json(row: str) -> str:
     ) AS w)"""
 
 
-# No row: the first run of the same request did it and only its answer was lost.
+# No row: the first run of the same request did it and only its answer was lost. No key is named:
+# of two runs in one moment the second may meet the first at any of the table's unique keys.
 CREATE = text(
     f"""
     INSERT INTO payouts AS p (user_id, id, amount, currency, destination, destination_shown,
         reference)
     VALUES (:user_id, :id, :amount, :currency, :destination,
         CAST(:destination_shown AS jsonb), :reference)
-    ON CONFLICT (user_id, id) DO NOTHING
+    ON CONFLICT DO NOTHING
     RETURNING {payout_json("p")} AS body
     """
 )

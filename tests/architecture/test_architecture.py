@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
+from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
 
 import standart
 from standart import migrations
+from standart.db import Base
 
 PACKAGE = Path(standart.__file__).parent
 ROOT = PACKAGE.parent
@@ -123,6 +126,35 @@ def test_the_clock_and_uuids_are_asked_in_one_place() -> None:
     # The sender stands beside the clock and imports nothing of the house but errors: it reads
     # the time once, for a Retry-After that is a date.
     assert {module for module, _, _ in found(asks)} == {"clock", "webhooks/sender"}
+
+
+IGNORED_CONFLICT = re.compile(
+    r"INSERT INTO (\w+)(?:(?!INSERT INTO).)*?ON CONFLICT (\([^)]*\) )?DO NOTHING", re.DOTALL
+)
+
+
+def test_an_insert_that_may_find_its_row_there_names_no_key_among_several() -> None:
+    """A conflict with a key that is not named is an error, whatever the named one would say.
+
+    Of two inserts of one row in one moment the second may meet the first at any unique key:
+    https://www.postgresql.org/docs/15/sql-insert.html#SQL-ON-CONFLICT
+    """
+    written = {
+        (found_there.group(1), bool(found_there.group(2)))
+        for path in SOURCES
+        for found_there in IGNORED_CONFLICT.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert ("payouts", False) in written, "the search found nothing"
+    keys = {
+        name: [
+            each
+            for each in (*table.constraints, *table.indexes)
+            if isinstance(each, PrimaryKeyConstraint | UniqueConstraint)
+            or getattr(each, "unique", False)
+        ]
+        for name, table in Base.metadata.tables.items()
+    }
+    assert {name for name, named in written if named and len(keys[name]) > 1} == set()
 
 
 def test_there_is_one_migration_head_and_every_revision_goes_back() -> None:
