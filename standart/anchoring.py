@@ -12,9 +12,10 @@ import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from standart.services.chain import Link
+from standart.setting_kinds import shown_url
 
 _TAIL_BYTES: Final = 4096
 _SECONDS: Final = 10
@@ -38,7 +39,7 @@ def leave(place: str, head: Link, links_after: Callable[[int], Iterable[Link]]) 
         else:
             _append(Path(place), head, links_after)
     except (OSError, URLError, ValueError) as error:
-        raise AnchorFailed(f"{place}: {error}") from error
+        raise AnchorFailed(f"{shown_url(place)}: {error}") from error
 
 
 def line_of(link: Link) -> bytes:
@@ -99,5 +100,9 @@ def _tell(url: str, head: Link) -> None:
         headers={"Content-Type": "application/json", "User-Agent": "Standart"},
         method="POST",
     )
-    with opener.open(request, timeout=_SECONDS) as answer:
-        answer.read(0)
+    try:
+        opener.open(request, timeout=_SECONDS).close()
+    except HTTPError as refusal:
+        # It is the answer as well, with its connection.
+        refusal.close()
+        raise

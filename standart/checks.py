@@ -26,6 +26,7 @@ from standart.services import (
     sealing_service,
     webhook_service,
 )
+from standart.setting_kinds import shown_url
 
 # Seconds; a clock that is further off shows wrong times, though the database's clock decides.
 CLOCK_TOLERANCE = 2.0
@@ -215,7 +216,7 @@ def _seals(connection: Connection, settings: Settings) -> Result:
     place = settings.seal_anchor
     if place and seal_service.anchor_lag_seconds(connection) > ANCHOR_GRACE:
         remedy = "See what `standart worker` logs, and correct STANDART_SEAL_ANCHOR"
-        return Result("seals", f"the head is not left at {place}", remedy)
+        return Result("seals", f"the head is not left at {shown_url(place)}", remedy)
     return Result("seals", f"{head.total} journals, head {head.number}")
 
 

@@ -28,8 +28,6 @@ from standart.errors import ConfigurationError
 from standart.setting_kinds import Kind, Network, RateLimit, Setting
 from standart.setting_sources import DATA_DIR, DATABASE, DEFAULT_DATA_DIR, find
 
-MASK = "********"
-
 
 def _about(
     variable: str, kind: Kind[Any], help: str, *, secret: bool = False
@@ -370,7 +368,7 @@ def describe(environ: Mapping[str, str] | None = None) -> list[Row]:
         default = default_text(name)
         hit = found.get(setting.variable)
         if hit is not None:
-            value, source = (_masked(hit.text) if setting.secret else hit.text), hit.source
+            value, source = _shown(setting, hit.text), hit.source
         else:
             value, source = default, "missing" if name in _REQUIRED else "default"
         rows.append(Row(setting.variable, value, source, default, setting.help))
@@ -396,13 +394,10 @@ def default_text(name: str) -> str:
     return str(default)
 
 
-def _masked(text: str) -> str:
-    """Return what may be shown of a secret: of a URL all but login and parameters."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        return MASK
-    place = rest.partition("?")[0].rpartition("@")
-    return f"{scheme}://{MASK}@{place[2]}" if place[1] else f"{scheme}://{place[2]}"
+def _shown(setting: Setting, text: str) -> str:
+    """Return what may be shown of a setting's text: of any URL all but login and parameters."""
+    is_url = setting.kind in (kinds.DATABASE_URL, kinds.REDIS_URL) and "://" in text
+    return kinds.MASK if setting.secret and not is_url else kinds.shown_url(text)
 
 
 if __name__ == "__main__":

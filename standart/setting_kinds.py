@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 Network = IPv4Network | IPv6Network
 
+MASK = "********"
+
 _WORDS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),
     **dict.fromkeys(("false", "no", "off", "0"), False),
@@ -106,6 +108,15 @@ def choice(*words: str) -> Kind[str]:
         return known[text.lower()]
 
     return Kind(", ".join(words[:-1]) + f" or {words[-1]}", parse)
+
+
+def shown_url(text: str) -> str:
+    """Return what may be shown of a URL: all but login and parameters; other text as it is."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return text
+    place = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{MASK}@{place[2]}" if place[1] else f"{scheme}://{place[2]}"
 
 
 def _parse_yes_no(text: str) -> bool:

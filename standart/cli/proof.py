@@ -33,7 +33,8 @@ from standart.services.chain import Link
 PATIENCE_SECONDS: Final = 60.0
 """For how long a command waits for somebody who is posting."""
 
-_LISTED: Final = 1000
+PAGE: Final = 1000
+"""How many closes are read at once."""
 
 Done = TypeVar("Done")
 
@@ -100,8 +101,7 @@ def close(period: str, as_json: bool) -> None:
 def list_closes(as_json: bool) -> None:
     """List the closed periods, the last one first."""
     with database(require_secrets=False) as base, autocommit(base.engine) as connection:
-        closes = close_service.list_closes(connection, OPERATOR, limit=_LISTED)
-    bodies = [body for body, _ in closes]
+        bodies = list(_closes(connection))
     if as_json:
         show_json(*bodies, listed=True)
         return
@@ -110,6 +110,13 @@ def list_closes(as_json: bool) -> None:
         for each in map(json.loads, bodies)
     ]
     show_table(("PERIOD", "ZONE", "JOURNALS", "DIGEST", "HEAD"), rows)
+
+
+def _closes(connection: Connection) -> Iterator[str]:
+    before: int | None = None
+    while page := close_service.list_closes(connection, OPERATOR, before=before, limit=PAGE):
+        yield from (body for body, _ in page)
+        before = page[-1][1]
 
 
 def _head(closed: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
+from standart.cli import proof
 from standart.services import chain, seal_service
 from tests import movements
 from tests.builders import TestUser, row_counts
@@ -102,6 +103,17 @@ def test_a_month_is_closed_once(run: Run, connection: Connection, merchant: Test
     assert listed == {"data": [as_json]}
     table = run("list-closes").stdout.splitlines()
     assert table[1].split() == ["2026-01", "UTC", "0", as_json["digest"], str(head.anchor)]
+
+
+def test_all_closes_are_listed_however_many_are_read_at_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "PAGE", 2)
+    days = [f"2026-01-0{day}" for day in range(1, 6)]
+    for day in days:
+        assert run("close", day).exit_code == 0
+    listed = json.loads(run("list-closes", "--json").stdout)["data"]
+    assert [each["period"] for each in listed] == days[::-1]
 
 
 def test_the_calendar_is_that_of_the_setting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,15 @@ def test_a_url_is_told_the_head(receiver: Any) -> None:
     assert receiver.taken == [links[-1].wire()]
 
 
+def test_what_lets_us_in_there_is_not_told(receiver: Any) -> None:
+    receiver.status = 500
+    place = f"127.0.0.1:{receiver.server_port}/anchor"
+    with pytest.raises(AnchorFailed) as refused:
+        leave(f"http://{place}?token=hidden", make_chain(1))
+    assert str(refused.value).startswith(f"http://{place}: ")
+    assert "hidden" not in str(refused.value)
+
+
 @pytest.mark.parametrize("status", [302, 307, 404, 500])
 def test_a_url_that_does_not_take_it_is_a_failure(receiver: Any, status: int) -> None:
     receiver.status = status

@@ -352,8 +352,10 @@ def test_the_table_masks_secrets_and_names_sources() -> None:
     environ = NEEDED | {
         "REDIS_URL": f"unix://:{PASSWORD}@/run/v.sock?password={PASSWORD}",
         "STANDART_PROXY_HOPS": "many",
+        "STANDART_SEAL_ANCHOR": f"https://me:{PASSWORD}@anchor.example/head?token={PASSWORD}",
     }
     table = rows(environ)
+    assert table["STANDART_SEAL_ANCHOR"].value == "https://********@anchor.example/head"
     assert table["DATABASE_URL"].value == "postgresql://********@db.example:5432/standart"
     assert table["REDIS_URL"].value == "unix://********@/run/v.sock"
     assert table["SECRET_KEY"].value == table["STANDART_ENCRYPTION_KEYS"].value == "********"
@@ -365,6 +367,12 @@ def test_the_table_masks_secrets_and_names_sources() -> None:
     shown = repr(describe(environ))
     for secret in (PASSWORD, NEEDED["SECRET_KEY"], NEEDED["STANDART_ENCRYPTION_KEYS"]):
         assert secret not in shown
+
+
+def test_a_secret_that_looks_like_a_url_is_masked_whole() -> None:
+    environ = NEEDED | {"SECRET_KEY": f"a://{PASSWORD}", "DATABASE_URL": PASSWORD}
+    table = rows(environ)
+    assert table["SECRET_KEY"].value == table["DATABASE_URL"].value == "********"
 
 
 def test_the_table_says_what_is_missing() -> None:
