@@ -8,15 +8,13 @@ from uuid import UUID
 from flask import Response
 from sqlalchemy import Connection
 
-from standart.api import auth, body, query, responses, schemas
+from standart.api import auth, body, listing, query, responses, schemas
 from standart.api.checks import uuid_or_none
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.clock import new_id
 from standart.extensions import on_connection, settings
-from standart.services import adjustment_list, adjustment_service, key_service
+from standart.services import adjustment_list, adjustment_service
 from standart.services.adjustment_service import Direction, NewAdjustment
 from standart.services.idempotency_service import Answer
 from standart.states import AdjustmentStatus
@@ -101,16 +99,14 @@ class ListAdjustments(Resource):
 
     def get(self) -> Response:
         """List adjustments, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListAdjustments)
-        limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, "adjustments", actor, asked)
-            rows = adjustment_list.list_adjustments(
+        return listing.answer(
+            digest,
+            "adjustments",
+            asked,
+            lambda connection, actor, bounds: adjustment_list.list_adjustments(
                 connection,
                 actor,
                 user_id=user_id,
@@ -118,12 +114,9 @@ class ListAdjustments(Resource):
                 currency=asked.currency,
                 created_from=asked.created_from,
                 created_to=asked.created_to,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )
 
 
 def _act(work: Callable[[Connection], Answer]) -> Response:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from flask import Response
-from sqlalchemy import Connection
 
-from standart.api import auth, body, query, responses, schemas
+from standart.api import auth, body, listing, query, responses, schemas
 from standart.api.checks import uuid_of
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.clock import new_id
-from standart.extensions import nudge, nudge_replay, on_connection, settings
+from standart.extensions import nudge, nudge_replay, on_connection
 from standart.models import ReplayScope
 from standart.services import key_service, ping_service, span_replay_service
 from standart.services.span_replay_service import NewReplay
@@ -66,24 +63,20 @@ class ListReplays(Resource):
 
     def get(self, endpoint_id: str) -> Response:
         """List an endpoint's replays, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListReplays)
-        wanted, limit = uuid_of(endpoint_id), int(asked.limit or DEFAULT_LIMIT)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, f"replays {wanted}", actor, asked)
-            rows = span_replay_service.list_replays(
+        wanted = uuid_of(endpoint_id)
+        return listing.answer(
+            digest,
+            f"replays {wanted}",
+            asked,
+            lambda connection, actor, bounds: span_replay_service.list_replays(
                 connection,
                 actor,
                 wanted,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )
 
 
 class OneReplay(Resource):

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from flask import Response
 from sqlalchemy import Connection
 
-from standart.api import auth, body, query, responses, schemas
+from standart.api import auth, body, listing, query, responses, schemas
 from standart.api.checks import uuid_of, uuid_or_none
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import private_claim
 from standart.api.restful import Resource
 from standart.delivery import url_rules
-from standart.extensions import keyring, on_connection, settings
+from standart.extensions import keyring, on_connection
 from standart.models.webhooks import ENDINGS
 from standart.services import endpoint_acts, endpoint_list, key_service
 from standart.services.endpoint_acts import Changes, NewEndpoint
@@ -54,24 +52,20 @@ class ListEndpoints(Resource):
 
     def get(self) -> Response:
         """List endpoints, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListEndpoints)
-        limit = int(asked.limit or DEFAULT_LIMIT)
-        user_id, secret = uuid_or_none(asked.user_id), settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, "webhook_endpoints", actor, asked)
-            rows = endpoint_list.list_endpoints(
+        user_id = uuid_or_none(asked.user_id)
+        return listing.answer(
+            digest,
+            "webhook_endpoints",
+            asked,
+            lambda connection, actor, bounds: endpoint_list.list_endpoints(
                 connection,
                 actor,
                 user_id=user_id,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )
 
 
 class OneEndpoint(Resource):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from flask import Response
-from sqlalchemy import Connection
 
-from standart.api import auth, body, event_feed, query, responses, schemas
+from standart.api import auth, body, event_feed, listing, query, responses, schemas
 from standart.api.checks import uuid_of, uuid_or_none
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
-from standart.extensions import nudge, on_connection, settings
+from standart.extensions import nudge, on_connection
 from standart.models import DeliveryState
 from standart.services import attempt_list, event_list, key_service, replay_service
 
@@ -21,21 +18,19 @@ class ListEvents(Resource):
 
     def get(self) -> Response:
         """List events, newest first, or follow them."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListEvents)
         if asked.after is not None:
-            return event_feed.follow(digest, origin, asked, asked.after)
-        limit = int(asked.limit or DEFAULT_LIMIT)
+            return event_feed.follow(digest, auth.origin(), asked, asked.after)
         user_id = uuid_or_none(asked.user_id)
         transaction_id = uuid_or_none(asked.transaction_id)
         object_id = uuid_or_none(asked.object_id)
         endpoint_id = uuid_or_none(asked.endpoint_id)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, "events", actor, asked)
-            rows = event_list.list_events(
+        return listing.answer(
+            digest,
+            "events",
+            asked,
+            lambda connection, actor, bounds: event_list.list_events(
                 connection,
                 actor,
                 user_id=user_id,
@@ -44,12 +39,9 @@ class ListEvents(Resource):
                 object_id=object_id,
                 endpoint_id=endpoint_id,
                 state=DeliveryState(asked.state) if asked.state else None,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )
 
 
 class OneEvent(Resource):
@@ -73,26 +65,21 @@ class ListAttempts(Resource):
 
     def get(self, event_id: str) -> Response:
         """List the attempts to deliver an event, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListAttempts)
         wanted, endpoint_id = uuid_of(event_id), uuid_or_none(asked.endpoint_id)
-        limit = int(asked.limit or DEFAULT_LIMIT)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, f"attempts {wanted}", actor, asked)
-            rows = attempt_list.list_attempts(
+        return listing.answer(
+            digest,
+            f"attempts {wanted}",
+            asked,
+            lambda connection, actor, bounds: attempt_list.list_attempts(
                 connection,
                 actor,
                 wanted,
                 endpoint_id=endpoint_id,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )
 
 
 class ReplayEvent(Resource):

@@ -12,15 +12,13 @@ import msgspec
 from flask import Response
 from sqlalchemy import Connection
 
-from standart.api import auth, body, query, responses, schemas
+from standart.api import auth, body, listing, query, responses, schemas
 from standart.api.checks import uuid_or_none
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.clock import new_id
 from standart.extensions import keyring, on_connection, settings
-from standart.services import key_service, payout_destination, payout_list, payout_service
+from standart.services import payout_destination, payout_list, payout_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.payout_service import NewPayout
 from standart.states import PayoutStatus
@@ -178,16 +176,14 @@ class ListPayouts(Resource):
 
     def get(self) -> Response:
         """List payouts, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListPayouts)
-        limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, "payouts", actor, asked)
-            rows = payout_list.list_payouts(
+        return listing.answer(
+            digest,
+            "payouts",
+            asked,
+            lambda connection, actor, bounds: payout_list.list_payouts(
                 connection,
                 actor,
                 user_id=user_id,
@@ -195,12 +191,9 @@ class ListPayouts(Resource):
                 currency=asked.currency,
                 created_from=asked.created_from,
                 created_to=asked.created_to,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )
 
 
 def _act(work: Callable[[Connection], Answer]) -> Response:

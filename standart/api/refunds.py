@@ -5,15 +5,12 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Response
-from sqlalchemy import Connection
 
-from standart.api import auth, body, query, responses, schemas
+from standart.api import auth, body, listing, query, responses, schemas
 from standart.api.checks import uuid_or_none
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
-from standart.extensions import on_connection, settings
+from standart.extensions import on_connection
 from standart.services import key_service, refund_service
 from standart.services.refund_service import NewRefund
 
@@ -61,17 +58,15 @@ class ListRefunds(Resource):
 
     def get(self) -> Response:
         """List refunds, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListRefunds)
-        limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
         transaction_id = uuid_or_none(asked.transaction_id)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, "refunds", actor, asked)
-            rows = refund_service.list_refunds(
+        return listing.answer(
+            digest,
+            "refunds",
+            asked,
+            lambda connection, actor, bounds: refund_service.list_refunds(
                 connection,
                 actor,
                 user_id=user_id,
@@ -79,9 +74,6 @@ class ListRefunds(Resource):
                 currency=asked.currency,
                 created_from=asked.created_from,
                 created_to=asked.created_to,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )

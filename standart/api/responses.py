@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from flask import Flask, Response, request
 
-from standart.api.cursor import Sealer
 from standart.clock import new_id
 from standart.extensions import nudge
 from standart.services.idempotency_service import Answer
@@ -107,15 +104,6 @@ def from_act(answer: Answer) -> Response:
     if not answer.replayed and answer.status != HTTPStatus.ACCEPTED:
         nudge()
     return from_answer(answer)
-
-
-def page(rows: Sequence[tuple[str, datetime, UUID]], limit: int, sealer: Sealer) -> Response:
-    """Return a page of a list from (ready JSON, created_at, id), read one row beyond it."""
-    shown = rows[:limit]
-    more = len(rows) > limit
-    cursor = f'"{sealer.seal(shown[-1][1:])}"' if more else "null"
-    data = ",".join(text for text, _, _ in shown)
-    return ready(f'{{"data":[{data}],"next_cursor":{cursor}}}'.encode())
 
 
 def finish(response: Response) -> Response:

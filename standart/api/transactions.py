@@ -5,17 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Response
-from sqlalchemy import Connection
 
-from standart.api import auth, body, query, responses, schemas
+from standart.api import auth, body, listing, query, responses, schemas
 from standart.api.checks import uuid_or_none
-from standart.api.cursor import Sealer
-from standart.api.fields import DEFAULT_LIMIT
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.clock import new_id
 from standart.extensions import nudge, on_connection, settings
-from standart.services import key_service, transaction_list, transaction_service
+from standart.services import transaction_list, transaction_service
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
 
@@ -111,16 +108,14 @@ class ListTransactions(Resource):
 
     def get(self) -> Response:
         """List transactions, newest first."""
-        digest, origin = auth.caller(), auth.origin()
+        digest = auth.caller()
         asked = query.read(schemas.ListTransactions)
-        limit = int(asked.limit or DEFAULT_LIMIT)
         user_id = uuid_or_none(asked.user_id)
-        secret = settings().secret_key
-
-        def work(connection: Connection) -> Response:
-            actor = key_service.authenticate(connection, digest, origin)
-            sealer = Sealer(secret, "transactions", actor, asked)
-            rows = transaction_list.list_transactions(
+        return listing.answer(
+            digest,
+            "transactions",
+            asked,
+            lambda connection, actor, bounds: transaction_list.list_transactions(
                 connection,
                 actor,
                 user_id=user_id,
@@ -132,9 +127,6 @@ class ListTransactions(Resource):
                 currency=asked.currency,
                 created_from=asked.created_from,
                 created_to=asked.created_to,
-                after=sealer.open(asked.cursor),
-                limit=limit + 1,
-            )
-            return responses.page(rows, limit, sealer)
-
-        return on_connection(work)
+                **bounds,
+            ),
+        )

@@ -1,0 +1,72 @@
+"""A page of a list: whom it is read for, where it begins, and the cursor of the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypedDict
+from uuid import UUID
+
+from flask import Response
+from sqlalchemy import Connection
+
+from standart.api import auth, responses, schemas
+from standart.api.cursor import Position, Sealer
+from standart.api.fields import DEFAULT_LIMIT
+from standart.extensions import on_connection, settings
+from standart.services import key_service
+from standart.services.access import Actor
+from standart.services.key_service import KeyDigest
+
+Row = tuple[str, datetime, UUID]
+"""A row's ready JSON, its created_at and its id."""
+
+
+class Bounds(TypedDict):
+    """What a service reads of a list: the rows behind ``after``, at most ``limit``."""
+
+    after: Position | None
+    limit: int
+
+
+Asked = (
+    schemas.ListAdjustments
+    | schemas.ListAttempts
+    | schemas.ListEndpoints
+    | schemas.ListEvents
+    | schemas.ListNotes
+    | schemas.ListPayouts
+    | schemas.ListRefunds
+    | schemas.ListReplays
+    | schemas.ListTransactions
+)
+"""A query of a list, as it was read."""
+
+
+def answer(
+    digest: KeyDigest,
+    name: str,
+    asked: Asked,
+    read: Callable[[Connection, Actor, Bounds], Sequence[Row]],
+) -> Response:
+    """Return the page of the list ``name`` that was asked for.
+
+    Raises:
+        Unauthenticated: nobody has the key of ``digest``.
+        InvalidInput: the cursor is of another list, caller or filter.
+    """
+    origin, secret = auth.origin(), settings().secret_key
+    limit = int(asked.limit or DEFAULT_LIMIT)
+
+    def work(connection: Connection) -> Response:
+        actor = key_service.authenticate(connection, digest, origin)
+        sealer = Sealer(secret, name, actor, asked)
+        # One row more than is shown says whether there is a next page.
+        bounds: Bounds = {"after": sealer.open(asked.cursor), "limit": limit + 1}
+        rows = read(connection, actor, bounds)
+        more, shown = len(rows) > limit, rows[:limit]
+        cursor = f'"{sealer.seal(shown[-1][1:])}"' if more else "null"
+        data = ",".join(text for text, _, _ in shown)
+        return responses.ready(f'{{"data":[{data}],"next_cursor":{cursor}}}'.encode())
+
+    return on_connection(work)
