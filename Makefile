@@ -56,7 +56,8 @@ format: $(VENV)/.dev ## Format the code
 
 translations: $(VENV)/.dev ## Collect the panel's words and compile the catalogues
 	@mkdir -p build
-	$(BIN)/pybabel -q extract -F standart/translations/babel.cfg --no-location -k lazy_gettext -o build/messages.pot standart/admin
+	$(BIN)/pybabel -q extract -F standart/translations/babel.cfg --no-location -k lazy_gettext -k Phrase -k _wrong -k _about:3 \
+	  -o build/messages.pot standart/admin standart/bank_files standart/checks.py standart/config.py
 	$(BIN)/pybabel -q update --no-fuzzy-matching -i build/messages.pot -d standart/translations
 	$(BIN)/pybabel -q compile -d standart/translations
 

@@ -17,6 +17,7 @@ from standart.embedded.preparation import unreachable
 from standart.encryption import Keyring
 from standart.errors import ConfigurationError
 from standart.models import DisabledReason
+from standart.phrases import Phrase
 from standart.services import (
     backlog_service,
     chain,
@@ -38,10 +39,12 @@ SEAL_GRACE = 60.0
 ANCHOR_GRACE = 300.0
 BROKER_SECONDS = 2
 
+_MIGRATE = Phrase("Run `standart migrate`")
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One check; without a remedy it is in order."""
+    """One check; without a remedy it is in order. What the panel may show are phrases."""
 
     name: str
     detail: str
@@ -86,10 +89,10 @@ def of_broker(settings: Settings) -> Result:
     except Exception as error:  # the client raises whatever its transport does
         return Result(
             "broker",
-            f"does not answer ({type(error).__name__})",
-            "Start it or correct REDIS_URL; until then background work waits",
+            Phrase("does not answer (%(error)s)", error=type(error).__name__),
+            Phrase("Start it or correct REDIS_URL; until then background work waits"),
         )
-    return Result("broker", "answers")
+    return Result("broker", Phrase("answers"))
 
 
 def _database(engine: Engine, settings: Settings) -> Iterator[Result]:
@@ -111,7 +114,7 @@ def of_database(connection: Connection, settings: Settings) -> Iterator[Result]:
     """
     migrations.check_server(connection)
     seen = server(connection)
-    yield Result("database", f"PostgreSQL {seen.version} answers")
+    yield Result("database", Phrase("PostgreSQL %(version)s answers", version=seen.version))
     schema = _schema(seen)
     yield schema
     yield _role(seen)
@@ -143,6 +146,7 @@ class Server:
 _SERVER = text(
     """
     SELECT current_setting('server_version') AS version, clock_timestamp() AS at,
+        to_regclass('alembic_version') IS NOT NULL AS migrated,
         EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public'
             AND pg_has_role(current_user, tableowner, 'MEMBER')) AS owns_tables
     """
@@ -154,107 +158,122 @@ def server(connection: Connection) -> Server:
     row = connection.execute(_SERVER).one()
     at: datetime = row.at
     apart = abs((now() - at).total_seconds())
-    return Server(row.version, migrations.current(connection), row.owns_tables, apart)
+    revision = migrations.revision(connection) if row.migrated else None
+    return Server(row.version, revision, row.owns_tables, apart)
 
 
 def _schema(seen: Server) -> Result:
     current, head = seen.revision, migrations.head()
     if current == head:
-        return Result("migrations", f"at {head}")
-    return Result(
-        "migrations",
-        f"at {current or 'nothing'}, this version needs {head}",
-        "Run `standart migrate`",
+        return Result("migrations", Phrase("at %(revision)s", revision=head))
+    detail = Phrase(
+        "at %(revision)s, this version needs %(needed)s",
+        revision=current or Phrase("nothing"),
+        needed=head,
     )
+    return Result("migrations", detail, _MIGRATE)
 
 
 def _role(seen: Server) -> Result:
     if seen.owns_tables:
         return Result(
             "role",
-            "the application's role owns its tables, so triggers alone protect the history",
-            "Give STANDART_MIGRATION_DATABASE_URL another role and run `standart migrate` with it",
+            Phrase("the application's role owns its tables, so triggers alone protect the history"),
+            Phrase(
+                "Give STANDART_MIGRATION_DATABASE_URL another role and run `standart migrate` "
+                "with it"
+            ),
             harmless=True,
         )
-    return Result("role", "the application's role owns no tables")
+    return Result("role", Phrase("the application's role owns no tables"))
 
 
 def _clock(seen: Server) -> Result:
     if seen.apart <= CLOCK_TOLERANCE:
-        return Result("clock", "agrees with the database's")
-    return Result("clock", f"{seen.apart:.1f} s off the database's", "Synchronise both by NTP")
+        return Result("clock", Phrase("agrees with the database's"))
+    detail = Phrase("%(seconds).1f s off the database's", seconds=seen.apart)
+    return Result("clock", detail, Phrase("Synchronise both by NTP"))
 
 
 def _event_clock(connection: Connection) -> Result:
     if migrations.events_in_order(connection):
-        return Result("events", "new ones lie above all that were followed")
+        return Result("events", Phrase("new ones lie above all that were followed"))
     return Result(
         "events",
-        "the clock of events is another server's, as after a restore",
-        "Run `standart migrate`",
+        Phrase("the clock of events is another server's, as after a restore"),
+        _MIGRATE,
     )
 
 
 def _sweep(connection: Connection, settings: Settings) -> Result:
     age = heartbeat_service.ages(connection).get("sweep")
-    remedy = "Start `standart worker` and `standart beat`, and see what they log"
+    remedy = Phrase("Start `standart worker` and `standart beat`, and see what they log")
     if age is None:
-        return Result("worker", "has never swept", remedy)
-    if age > settings.expiry_sweep_seconds + SWEEP_GRACE:
-        return Result("worker", f"swept {age:.0f} s ago", remedy)
-    return Result("worker", f"swept {age:.0f} s ago")
+        return Result("worker", Phrase("has never swept"), remedy)
+    late = age > settings.expiry_sweep_seconds + SWEEP_GRACE
+    detail = Phrase("swept %(seconds).0f s ago", seconds=age)
+    return Result("worker", detail, remedy if late else "")
 
 
 def _seals(connection: Connection, settings: Settings) -> Result:
-    lag = seal_service.lag_seconds(connection)
-    if lag > settings.seal_seconds + SEAL_GRACE:
-        remedy = "See what `standart worker` logs, or run `standart seal`"
-        return Result("seals", f"the oldest journal without one is {lag:.0f} s old", remedy)
+    lags = seal_service.lags(connection)
+    if lags.sealing > settings.seal_seconds + SEAL_GRACE:
+        remedy = Phrase("See what `standart worker` logs, or run `standart seal`")
+        detail = Phrase(
+            "the oldest journal without one is %(seconds).0f s old", seconds=lags.sealing
+        )
+        return Result("seals", detail, remedy)
     head = chain.last(connection)
     if head is None:
-        return Result("seals", "nothing has been posted to seal")
+        return Result("seals", Phrase("nothing has been posted to seal"))
     place = settings.seal_anchor
-    if place and seal_service.anchor_lag_seconds(connection) > ANCHOR_GRACE:
-        remedy = "See what `standart worker` logs, and correct STANDART_SEAL_ANCHOR"
-        return Result("seals", f"the head is not left at {shown_url(place)}", remedy)
-    return Result("seals", f"{head.total} journals, head {head.number}")
+    if place and lags.anchoring > ANCHOR_GRACE:
+        remedy = Phrase("See what `standart worker` logs, and correct STANDART_SEAL_ANCHOR")
+        detail = Phrase("the head is not left at %(place)s", place=shown_url(place))
+        return Result("seals", detail, remedy)
+    detail = Phrase("%(total)s journals, head %(head)s", total=head.total, head=head.number)
+    return Result("seals", detail)
 
 
 def _webhooks(connection: Connection) -> Result:
     lag = webhook_service.oldest_due_seconds(connection)
-    detail = f"the oldest that waits for us is due for {lag:.0f} s"
+    detail = Phrase("the oldest that waits for us is due for %(seconds).0f s", seconds=lag)
     if lag > webhook_service.LATE_SECONDS:
-        return Result("webhooks", detail, "Start `standart worker`, or more of them")
+        return Result("webhooks", detail, Phrase("Start `standart worker`, or more of them"))
     return Result("webhooks", detail)
 
 
 def _endpoints(connection: Connection) -> Result:
     disabled = backlog_service.disabled_endpoints(connection)
-    detail = ", ".join(f"{count} for {reason}" for reason, count in sorted(disabled.items()))
+    parts = tuple(
+        Phrase("%(count)s for %(reason)s", count=count, reason=reason)
+        for reason, count in sorted(disabled.items())
+    )
+    detail = Phrase("disabled: %(which)s", which=parts or Phrase("none"))
     stopped = {reason for reason in disabled if reason != DisabledReason.OWNER}
     if not stopped:
-        return Result("endpoints", f"disabled: {detail or 'none'}")
-    remedy = "Their owners can mend and enable them, then replay what is dead"
-    return Result("endpoints", f"disabled: {detail}", remedy, harmless=True)
+        return Result("endpoints", detail)
+    remedy = Phrase("Their owners can mend and enable them, then replay what is dead")
+    return Result("endpoints", detail, remedy, harmless=True)
 
 
 def _replays(connection: Connection) -> Result:
     running = backlog_service.running_replays(connection)
-    return Result("replays", f"running: {running or 'none'}")
+    return Result("replays", Phrase("running: %(count)s", count=running or Phrase("none")))
 
 
 def _retention(connection: Connection, settings: Settings) -> Result:
     days = settings.webhook_retention_days
     if days == 0:
-        return Result("retention", "events are kept for ever")
+        return Result("retention", Phrase("events are kept for ever"))
     lag = retention_service.lag_seconds(connection, days=days)
     if lag > RETENTION_GRACE:
         return Result(
             "retention",
-            f"the purge is {lag / 86_400:.1f} days behind",
-            "See what `standart worker` logs, or run `standart purge`",
+            Phrase("the purge is %(days).1f days behind", days=lag / 86_400),
+            Phrase("See what `standart worker` logs, or run `standart purge`"),
         )
-    return Result("retention", f"events go after {days} days")
+    return Result("retention", Phrase("events go after %(days)s days", days=days))
 
 
 def _keys(connection: Connection, settings: Settings) -> Result:
@@ -264,19 +283,22 @@ def _keys(connection: Connection, settings: Settings) -> Result:
     if missing:
         return Result(
             "keys",
-            f"{_by_key(missing)} do not open",
-            "Add the missing keys to STANDART_ENCRYPTION_KEYS again, behind the first",
+            Phrase("%(boxes)s do not open", boxes=_by_key(missing)),
+            Phrase("Add the missing keys to STANDART_ENCRYPTION_KEYS again, behind the first"),
         )
     old = {kid: count for kid, count in boxes.items() if kid != ring[0]}
     if old:
         return Result(
             "keys",
-            f"{_by_key(old)} are sealed with an old key",
-            "Run `standart rotate-encryption-key`",
+            Phrase("%(boxes)s are sealed with an old key", boxes=_by_key(old)),
+            Phrase("Run `standart rotate-encryption-key`"),
             harmless=True,
         )
-    return Result("keys", f"everything is sealed with {ring[0]}")
+    return Result("keys", Phrase("everything is sealed with %(kid)s", kid=ring[0]))
 
 
-def _by_key(boxes: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} boxes of {kid or 'no key'}" for kid, count in sorted(boxes.items()))
+def _by_key(boxes: Mapping[str, int]) -> tuple[Phrase, ...]:
+    return tuple(
+        Phrase("%(count)s boxes of %(kid)s", count=count, kid=kid or Phrase("no key"))
+        for kid, count in sorted(boxes.items())
+    )

@@ -47,6 +47,7 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(money.format_rate, "rate")
     app.add_template_filter(formats.amount, "amount")
     app.add_template_filter(formats.count, "count_of")
+    app.add_template_filter(formats.coded, "coded")
     app.add_template_global(icons.icon, "icon")
     app.add_template_global(changes.changes_of, "changes_of")
     app.add_template_global(links.object_url, "object_url")

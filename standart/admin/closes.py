@@ -79,8 +79,8 @@ class Closes(PanelView):
             danger=False,
             facts=[
                 Fact(label=gettext("Period"), text=period),
-                Fact(label=gettext("From"), text=chain.moment(starts_at)),
-                Fact(label=gettext("To, without this moment"), text=chain.moment(ends_at)),
+                Fact(label=gettext("From"), at=starts_at),
+                Fact(label=gettext("To, without this moment"), at=ends_at),
                 Fact(label=gettext("Time zone"), text=zone.key),
             ],
             carried={"period": period},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from flask_babel import lazy_gettext
@@ -50,7 +51,6 @@ FIELD_MESSAGES: Final = (
     lazy_gettext("must be valid text"),
     lazy_gettext("The last active admin must stay one."),
     lazy_gettext("is not a known currency code such as RUB or USDT"),
-    lazy_gettext("must be a plain decimal number such as 0.03"),
     lazy_gettext("has more than 6 fractional digits"),
     lazy_gettext("must be between 0 and 1"),
     lazy_gettext("Name at least one scope."),
@@ -104,6 +104,44 @@ FIELD_MESSAGES: Final = (
     lazy_gettext("must be a day or a month such as 2026-11-28 or 2026-11"),
     lazy_gettext("must be in the years 1 to 9999 of UTC"),
     lazy_gettext("ends a span of more than 100000 events; choose a shorter one"),
+    lazy_gettext("must be greater than 0"),
+    lazy_gettext("must be a time zone such as Europe/Moscow"),
+    lazy_gettext("This user was deleted meanwhile."),
+    lazy_gettext("The lifetime is too long."),
+    lazy_gettext("Only an admin may write internal notes."),
+)
+
+# The same where the text has a value in it.
+SHAPES: Final = (
+    (
+        re.compile(r"has more than (?P<digits>\d+) fractional digits \((?P<currency>\w+)\)"),
+        lazy_gettext("has more than %(digits)s fractional digits (%(currency)s)"),
+    ),
+    (re.compile(r"must be at most (?P<most>[\d.]+)"), lazy_gettext("must be at most %(most)s")),
+    (
+        re.compile(r"must be a plain decimal number such as (?P<example>[\d.]+)"),
+        lazy_gettext("must be a plain decimal number such as %(example)s"),
+    ),
+    (
+        re.compile(r"must be between 0 and (?P<most>\d+) days"),
+        lazy_gettext("must be between 0 and %(most)s days"),
+    ),
+    (
+        re.compile(r"must be after the span's start, (?P<day>[\d-]+)"),
+        lazy_gettext("must be after the span's start, %(day)s"),
+    ),
+    (
+        re.compile(r"must be in the years (?P<first>\d+) to (?P<last>\d+)"),
+        lazy_gettext("must be in the years %(first)s to %(last)s"),
+    ),
+    (
+        re.compile(r"must be 1 to (?P<most>\d+) transactions"),
+        lazy_gettext("must be 1 to %(most)s transactions"),
+    ),
+    (
+        re.compile(r"(?P<format>pdf|xlsx) holds at most (?P<most>\d+) movements; ask for csv"),
+        lazy_gettext("%(format)s holds at most %(most)s movements; ask for csv"),
+    ),
 )
 
 # What a refusal says with the state that is true now: code → (member that has it, sentence).

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 from functools import lru_cache
+from itertools import cycle
 
 from babel import Locale
 from babel.dates import format_timedelta
 from babel.numbers import NumberPattern, format_decimal, parse_pattern
 from flask_babel import get_locale
+from markupsafe import Markup, escape
 
 from standart.clock import now
 
@@ -31,6 +33,13 @@ def amount(value: str | Decimal | int) -> str:
 def count(value: int) -> str:
     """Return a whole number, grouped as the viewer is used to."""
     return str(format_decimal(value, locale=_locale()))
+
+
+def coded(text: str) -> Markup:
+    """Return a sentence with what stands between backticks set as code."""
+    marks = cycle((Markup("<code>"), Markup("</code>")))
+    first, *others = text.split("`")
+    return escape(first) + Markup("").join(next(marks) + part for part in others)
 
 
 def ago(at: datetime) -> str:

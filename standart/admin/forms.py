@@ -22,7 +22,7 @@ from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer t
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from standart import money
-from standart.admin import messages
+from standart.admin import messages, zones
 from standart.admin.language import gettext
 from standart.card_numbers import holds_card_number
 from standart.errors import (
@@ -88,6 +88,10 @@ class UserForm(PanelForm):
         lazy_gettext("Currency"),
         description=lazy_gettext("A code such as RUB or USDT."),
     )
+    timezone = SelectField(
+        lazy_gettext("Time zone"),
+        description=lazy_gettext("By it the days and months of the merchant's statements begin."),
+    )
     webhook_url = StringField(
         lazy_gettext("Webhook URL"),
         description=lazy_gettext("Where the endings of transactions are told. May stay blank."),
@@ -99,6 +103,12 @@ class UserForm(PanelForm):
         ),
     )
 
+    def offer(self, present: str) -> None:
+        """Offer the time zones that there are; where none is chosen the ``present`` one stays."""
+        self.timezone.choices = zones.choices(present)
+        if not self.timezone.raw_data:
+            self.timezone.data = present
+
     def values(self) -> dict[str, Any]:
         """Return the fields as the service takes them, without the password.
 
@@ -106,7 +116,11 @@ class UserForm(PanelForm):
             InvalidInput: names every field that cannot be read.
         """
         wrong: list[FieldError] = []
-        values: dict[str, Any] = {"name": self.name.data or "", "role": Role(self.role.data)}
+        values: dict[str, Any] = {
+            "name": self.name.data or "",
+            "role": Role(self.role.data),
+            "timezone": self.timezone.data,
+        }
         readers: dict[str, Callable[[str], object]] = {
             "commission_rate": money.parse_rate,
             "currency": _currency,

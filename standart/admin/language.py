@@ -35,7 +35,7 @@ def choose_language() -> str:
     return request.accept_languages.best_match(list(LANGUAGES)) or settings().default_locale
 
 
-def gettext(text: str, **values: object) -> str:
+def gettext(text: str, /, **values: object) -> str:
     """Return ``text`` in the language of this request, with its ``%(name)s`` filled in."""
     return str(translated(text, **values))
 
@@ -103,21 +103,26 @@ def moment(value: datetime | str | None) -> Markup:
         return Markup('<span class="none">—</span>')
     at = as_moment(value)
     utc = at.astimezone(UTC)
-    zone = viewer_zone()[1]
-    this_year = at.astimezone(zone).year == now().astimezone(zone).year
-    day, clock = (
-        format_skeleton(skeleton, at, tzinfo=zone, locale=get_locale())
-        for skeleton in ("MMMd" if this_year else "yMMMd", "Hms")
-    )
     return Markup(
         '<span class="when"><time datetime="{}" title="{} UTC">{}</time>'
         ' <span class="ago">{}</span></span>'
     ).format(
         utc.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         utc.strftime("%Y-%m-%d %H:%M:%S"),
-        f"{day}, {clock}",
+        moment_text(at),
         formats.ago(at),
     )
+
+
+def moment_text(value: datetime | str) -> str:
+    """Return a moment in the viewer's zone, with its year unless that is the present one."""
+    at, zone = as_moment(value), viewer_zone()[1]
+    this_year = at.astimezone(zone).year == now().astimezone(zone).year
+    day, clock = (
+        format_skeleton(skeleton, at, tzinfo=zone, locale=get_locale())
+        for skeleton in ("MMMd" if this_year else "yMMMd", "Hms")
+    )
+    return f"{day}, {clock}"
 
 
 def clock_time(value: datetime) -> str:

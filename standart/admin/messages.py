@@ -8,9 +8,10 @@ from typing import Final
 from flask_babel import lazy_gettext
 
 from standart.admin import formats
-from standart.admin.error_words import ERRORS, FOREIGN_HEADER, WITH_STATE
-from standart.admin.language import gettext
+from standart.admin.error_words import ERRORS, FOREIGN_HEADER, SHAPES, WITH_STATE
+from standart.admin.language import gettext, moment_text
 from standart.errors import DomainError, InvalidInput, NotOver, RefundTooLarge
+from standart.phrases import Phrase
 
 STATUSES: Final = {
     "pending": lazy_gettext("Pending"),
@@ -114,6 +115,7 @@ OBJECTS: Final = {
     "signing_key": lazy_gettext("Key that signs receipts"),
     "period": lazy_gettext("Period"),
     "export": lazy_gettext("Export"),
+    "reconciliation": lazy_gettext("Reconciliation"),
     "webhook_replay": lazy_gettext("Replay"),
 }
 # Where what was done came from.
@@ -181,6 +183,8 @@ SCOPES: Final = {
 }
 ACTIONS: Final = {
     **EVENT_TYPES,
+    "transactions.exported": lazy_gettext("Transactions exported"),
+    "reconciliation.run": lazy_gettext("File reconciled"),
     "transaction.approved": lazy_gettext("Transaction approved by one of two"),
     "late_payment.approved": lazy_gettext("Late payment approved by one of two"),
     "payout.approved_by_one": lazy_gettext("Payout approved by one of two"),
@@ -280,6 +284,13 @@ FIELDS: Final = {
     "password_changed": lazy_gettext("Password changed"),
     "timezone": lazy_gettext("Time zone"),
     "form": lazy_gettext("Form"),
+    "filters": lazy_gettext("Filters"),
+    "file": lazy_gettext("File"),
+    "sha256": "SHA-256",
+    "matched": lazy_gettext("Agree"),
+    "differing": lazy_gettext("Differing"),
+    "missing_here": lazy_gettext("Only in the file"),
+    "missing_there": lazy_gettext("Only in our books"),
     "actor": lazy_gettext("Who"),
     "action": lazy_gettext("What"),
     "object_type": lazy_gettext("Kind of object"),
@@ -335,6 +346,10 @@ PERIODS: Final = {
 }
 
 
+# What a phrase of the rooms below has a code for: name of the value → words for its codes.
+_CODES: Final[Mapping[str, Mapping[str, object]]] = {"field": COLUMNS, "reason": STOPS}
+
+
 def label(labels: Mapping[str, object], code: str) -> str:
     """Return the label of a code, the code itself where there is none."""
     return str(labels.get(code, code))
@@ -354,7 +369,7 @@ def describe(error: DomainError) -> str:
     if isinstance(error, NotOver):
         return gettext(
             "Nothing was closed: this period ends at %(moment)s only.",
-            moment=str(error.members["ends_at"]),
+            moment=moment_text(str(error.members["ends_at"])),
         )
     if isinstance(error, InvalidInput) and error.errors and error.code not in ERRORS:
         return " ".join(
@@ -369,7 +384,28 @@ def field_message(message: str) -> str:
     if message.startswith(FOREIGN_HEADER):
         name = message.removeprefix(FOREIGN_HEADER)
         return gettext("must not set %(name)s, which is ours", name=name)
+    if isinstance(message, Phrase):
+        return said(message)
+    for shape, template in SHAPES:
+        if found := shape.fullmatch(message):
+            return str(template) % found.groupdict()
     return gettext(message)
+
+
+def said(phrase: Phrase) -> str:
+    """Return a sentence of the rooms below in the viewer's language, with all that is in it."""
+    values = {name: _value(name, value) for name, value in phrase.values.items()}
+    return gettext(phrase.template, **values)
+
+
+def _value(name: str, value: object) -> object:
+    if isinstance(value, tuple):
+        return ", ".join(str(_value(name, each)) for each in value)
+    if isinstance(value, Phrase):
+        return said(value)
+    if isinstance(value, str):
+        return field_message(value) if name == "problem" else label(_CODES.get(name, {}), value)
+    return value
 
 
 def outcome(code: str) -> str:

@@ -60,7 +60,7 @@ def read(
         except ValueError:
             asked.possible = False
             wrong.add(name)
-            shown[name] = (label, f"{text} ({gettext('unknown')})")
+            shown[name] = (label, listing.unknown(text))
     asked.chips = [
         replace(chip, wrong=name in wrong)
         for name, chip in zip(shown, listing.chips(shown), strict=True)

@@ -32,13 +32,14 @@ _CANONICAL: Final = msgspec.json.Encoder(order="deterministic")
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A line of what is asked about: ``text``, or a sum, or who it is about."""
+    """A line of what is asked about: ``text``, a moment, a sum, or who it is about."""
 
     label: str
     text: str = ""
     amount: str = ""
     currency: str = ""
     user_id: str = ""
+    at: datetime | None = None
 
 
 def rows_of(session: Session, found: Iterable[tuple[str, datetime, UUID]]) -> list[Wire]:

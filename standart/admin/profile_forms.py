@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
-from zoneinfo import available_timezones
-
 from flask_babel import lazy_gettext
 from wtforms import PasswordField, SelectField, StringField, ValidationError
 from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 
-from standart.admin import language
+from standart.admin import language, zones
 from standart.admin.forms import PanelForm
 from standart.admin.language import gettext
 from standart.models import Theme
-
-_AREAS = (
-    "Africa",
-    "America",
-    "Antarctica",
-    "Arctic",
-    "Asia",
-    "Atlantic",
-    "Australia",
-    "Europe",
-    "Indian",
-    "Pacific",
-)
 
 
 class CodeForm(PanelForm):
@@ -86,15 +70,5 @@ class PreferenceForm(PanelForm):
         """Fill in the time zones that there are."""
         self.timezone.choices = [
             SelectChoice("", lazy_gettext("as the browser has it")),
-            *(SelectChoice(name, name.replace("_", " ")) for name in zones()),
+            *zones.choices(),
         ]
-
-
-@cache
-def zones() -> tuple[str, ...]:
-    """Return the names of time zones that people live in, and UTC."""
-    known = available_timezones()
-    return (
-        "UTC",
-        *sorted(name for name in known if name.partition("/")[0] in _AREAS and "/" in name),
-    )

@@ -74,7 +74,7 @@ class UploadForm(PanelForm):
         lazy_gettext("Currency"), description=lazy_gettext("Where the file has none of its own.")
     )
     delimiter = SelectField(
-        lazy_gettext("Between the cells"),
+        lazy_gettext("Delimiter"),
         choices=[
             _BY_ITSELF,
             SelectChoice("comma", lazy_gettext("comma")),
@@ -84,7 +84,7 @@ class UploadForm(PanelForm):
         default="",
     )
     decimal_mark = SelectField(
-        lazy_gettext("Before the cents"),
+        lazy_gettext("Decimal mark"),
         choices=[
             _BY_ITSELF,
             SelectChoice(",", lazy_gettext("comma")),
@@ -93,7 +93,7 @@ class UploadForm(PanelForm):
         default="",
     )
     date_format = StringField(
-        lazy_gettext("Dates are written as"),
+        lazy_gettext("Date format"),
         description=lazy_gettext("Such as DD/MM/YYYY; blank for YYYY-MM-DD or DD.MM.YYYY."),
     )
     encoding = SelectField(

@@ -105,9 +105,13 @@ def _looks(moment: Moment) -> tuple[str, str, str]:
 
 
 def _tried(moment: Moment) -> str:
-    answer = moment.more["status_code"] or moment.code
-    took = gettext("%(count)s ms", count=moment.more["duration_ms"])
-    return f"{gettext('Attempt %(number)s', number=moment.more['number'])}: {answer}, {took}"
+    answer = moment.more["status_code"] or messages.outcome(moment.code)
+    return gettext(
+        "Attempt %(number)s: %(answer)s, %(count)s ms",
+        number=moment.more["number"],
+        answer=answer,
+        count=moment.more["duration_ms"],
+    )
 
 
 def _ended(found: Wire, audit: Sequence[Any]) -> Iterator[Moment]:

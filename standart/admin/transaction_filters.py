@@ -160,9 +160,7 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
     )
     names = [name for name in FIELDS if texts[name]]
     return [
-        replace(chip, text=f"{chip.text} ({gettext('unknown')})", wrong=True)
-        if name in wrong
-        else chip
+        replace(chip, text=listing.unknown(chip.text), wrong=True) if name in wrong else chip
         for name, chip in zip(names, made, strict=True)
     ]
 

@@ -75,6 +75,7 @@ class Users(UserSecrets):
     def new(self) -> Page:
         """Add a user; what is shown after that is shown this once."""
         form = UserForm()
+        form.offer(settings().timezone.key)
         if not form.is_submitted():
             form.currency.data = settings().default_currency
             return self.render("user_form.html", form=form, user=None)
@@ -89,7 +90,6 @@ class Users(UserSecrets):
                 actor(),
                 keyring(),
                 password=password,
-                timezone=settings().timezone.key,
                 **form.values(),
             )
             return user.id, user.name, secret
@@ -138,13 +138,13 @@ class Users(UserSecrets):
     @page("/<uuid:user_id>/edit", methods=["GET", "POST"])
     def edit(self, user_id: UUID) -> Page:
         """Change a user; a blank password stays as it is."""
-        form = KnownUserForm()
+        form, shown = KnownUserForm(), _fetch(user_id)
+        form.offer(shown.timezone)
         if not form.is_submitted():
-            user = _fetch(user_id)
-            form.show(user)
-            return self.render("user_form.html", form=form, user=user)
+            form.show(shown)
+            return self.render("user_form.html", form=form, user=shown)
         if not form.validate():
-            return self.render("user_form.html", form=form, user=_fetch(user_id)), 422
+            return self.render("user_form.html", form=form, user=shown), 422
 
         def work(session: Session) -> None:
             user = get_user(session, user_id)

@@ -129,8 +129,6 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
         }
     )
     return [
-        replace(chip, text=f"{chip.text} ({gettext('unknown')})", wrong=True)
-        if name in wrong
-        else chip
+        replace(chip, text=listing.unknown(chip.text), wrong=True) if name in wrong else chip
         for name, chip in zip(names, made, strict=True)
     ]

@@ -31,6 +31,7 @@ from standart.bank_files.records import (
     shown,
     wrong,
 )
+from standart.phrases import Phrase
 
 MAGIC: Final = b"1CClientBankExchange"
 
@@ -111,18 +112,20 @@ class _Exchange:
         while line := self._lines.read():
             text = self._decode(line).strip()
             if self._ended and text:
-                raise self._wrong(f"follows {_FILE_ENDS}")
+                raise self._wrong("follows %(key)s", key=_FILE_ENDS)
             record = self._take(text) if text else None
             if record is not None:
                 count += 1
                 if count > MAX_RECORDS:
-                    raise self._wrong(f"is of more than the {MAX_RECORDS} documents allowed")
+                    raise self._wrong(
+                        "is of more than the %(most)s documents allowed", most=MAX_RECORDS
+                    )
                 yield record
         self._close(count)
 
     def _expect_magic(self) -> None:
         if self._lines.read().strip() != MAGIC:
-            raise wrong(1, f"is not {MAGIC.decode()}")
+            raise wrong(1, Phrase("is not %(magic)s", magic=MAGIC.decode()))
 
     def _decode(self, line: bytes) -> str:
         """Return the line as text; the first key tells the encoding by its own bytes."""
@@ -134,8 +137,11 @@ class _Exchange:
         for encoding in encodings.ENCODINGS:
             if line.strip().startswith(tuple(key.encode(encoding) for key in _FIRST_KEYS)):
                 return encoding
-        known = " or ".join(_FIRST_KEYS)
-        raise self._wrong(f"must be {known} in {', '.join(encodings.ENCODINGS)}")
+        one, other = _FIRST_KEYS
+        known = ", ".join(encodings.ENCODINGS)
+        raise self._wrong(
+            "must be %(one)s or %(other)s in %(known)s", one=one, other=other, known=known
+        )
 
     def _take(self, text: str) -> Record | None:
         """Take in one line; return a document when it ends with it."""
@@ -160,14 +166,17 @@ class _Exchange:
     def _require_outside(self, key: str) -> None:
         if self._section is not None:
             raise self._wrong(
-                f"is {key}, but {self._section.name} of line {self._section.line} has not ended"
+                "is %(key)s, but %(begun)s of line %(line)s has not ended",
+                key=key,
+                begun=self._section.name,
+                line=self._section.line,
             )
 
     def _end(self, key: str) -> Record | None:
         section, self._section = self._section, None
         begins = {_ACCOUNT_ENDS: _ACCOUNT_BEGINS, _DOCUMENT_ENDS: _DOCUMENT_BEGINS}[key]
         if section is None or section.name != begins:
-            raise self._wrong(f"is {key}, but no {begins} has begun")
+            raise self._wrong("is %(key)s, but no %(begins)s has begun", key=key, begins=begins)
         if begins == _ACCOUNT_BEGINS:
             self._account(section)
             return None
@@ -183,14 +192,14 @@ class _Exchange:
         if key not in wanted:
             return
         if key in section.values:
-            raise self._wrong(f"says {key} again, as line {section.lines[key]} does")
+            raise self._said_twice(key, section)
         section.values[key], section.lines[key] = value, self._lines.number
 
     def _continue(self, text: str) -> None:
         """Take a line without a sign of equality for more of a purpose, and for nothing else."""
         section = self._section
         if section is None or not section.last.startswith(_PURPOSE):
-            raise self._wrong(f"{shown(text)} is no part of the format")
+            raise self._wrong("%(text)s is no part of the format", text=shown(text))
         if section.last in section.values and len(section.values[section.last]) < _LONGEST_TEXT:
             section.values[section.last] += f" {text}"
 
@@ -202,25 +211,29 @@ class _Exchange:
             self._own(value, number)
         elif key in (_START, _END):
             if key in head.values:
-                raise self._wrong(f"says {key} again, as line {head.lines[key]} does")
+                raise self._said_twice(key, head)
             head.values[key], head.lines[key] = value, number
             self._period(head)
 
     def _check_encoding(self, value: str) -> None:
         declared = _DECLARED.get(value.lower())
         if declared is None:
-            raise self._wrong(f"names an encoding {shown(value)} that is not known")
+            raise self._wrong("names an encoding %(text)s that is not known", text=shown(value))
         # An encoding that the operator named is what counts, whatever the bank wrote here.
         if self._layout.encoding is None and declared != self._lines.encoding:
-            raise self._wrong(f"says {value}, but the file is in {self._lines.encoding}")
+            raise self._wrong(
+                "says %(value)s, but the file is in %(encoding)s",
+                value=value,
+                encoding=self._lines.encoding,
+            )
 
     def _own(self, account: str, line: int) -> _Turnover:
         """Return what is known of one of the file's accounts, noting a new one."""
         if not account:
-            raise wrong(line, f"has no value for {_ACCOUNT}")
+            raise wrong(line, Phrase("has no value for %(key)s", key=_ACCOUNT))
         if account not in self._accounts:
             if len(self._accounts) == _MOST_ACCOUNTS:
-                raise wrong(line, f"is of more than {_MOST_ACCOUNTS} accounts")
+                raise wrong(line, Phrase("is of more than %(most)s accounts", most=_MOST_ACCOUNTS))
             currency = values.currency_of_account(account) or self._layout.currency
             self._accounts[account] = _Turnover(currency)
         return self._accounts[account]
@@ -235,7 +248,10 @@ class _Exchange:
         start, end = days.get(_START), days.get(_END)
         if start and end and start > end:
             line = max(section.lines[_START], section.lines[_END])
-            raise wrong(line, f"ends the period on {end}, before its start on {start}")
+            message = Phrase(
+                "ends the period on %(end)s, before its start on %(start)s", end=end, start=start
+            )
+            raise wrong(line, message)
         if section is self._head:
             self._facts.first_day, self._facts.last_day = start, end
 
@@ -251,7 +267,9 @@ class _Exchange:
             expected = sums[_OPENING] + sums[_RECEIVED] - sums[_SPENT]
             if expected != sums[_CLOSING]:
                 line = section.lines[_CLOSING]
-                raise wrong(line, f"{_OPENING} + {_RECEIVED} - {_SPENT} is not {_CLOSING}")
+                sum_of = f"{_OPENING} + {_RECEIVED} - {_SPENT}"
+                message = Phrase("%(sum)s is not %(key)s", sum=sum_of, key=_CLOSING)
+                raise wrong(line, message)
         # An account may have a section for each of its days.
         if _RECEIVED in sums:
             turnover.stated_in = (turnover.stated_in or 0) + sums[_RECEIVED]
@@ -272,9 +290,10 @@ class _Exchange:
         payee = self._accounts.get(section.get(_PAYEE))
         own = payer or payee
         if own is None:
-            raise wrong(section.line, f"begins a document of no account that is a {_ACCOUNT}")
+            message = Phrase("begins a document of no account that is a %(key)s", key=_ACCOUNT)
+            raise wrong(section.line, message)
         if not section.get(_SUM):
-            raise wrong(section.line, f"begins a document without {_SUM}")
+            raise wrong(section.line, Phrase("begins a document without %(key)s", key=_SUM))
         line = section.lines[_SUM]
         amount = values.amount(
             section.get(_SUM), own.currency, self._layout.decimal_mark, line, _SUM
@@ -294,12 +313,13 @@ class _Exchange:
         """Return when the bank carried a document out; it lies in the file's period."""
         key = key if section.get(key) else _DAY
         if not section.get(key):
-            raise wrong(section.line, f"begins a document without {_DAY}")
+            raise wrong(section.line, Phrase("begins a document without %(key)s", key=_DAY))
         line = section.lines[key]
         day, _ = self._days.read(section.get(key), line, key)
         first, last = self._facts.first_day, self._facts.last_day
         if (first and day < first) or (last and day > last):
-            raise wrong(line, f"{key} {day} lies outside the file's period")
+            message = Phrase("%(key)s %(day)s lies outside the file's period", key=key, day=day)
+            raise wrong(line, message)
         return day
 
     def _record(
@@ -326,14 +346,20 @@ class _Exchange:
     def _close(self, count: int) -> None:
         number = self._lines.number + 1
         if self._section is not None:
-            begun = f"{self._section.name} of line {self._section.line}"
-            raise wrong(number, f"is missing: the file ends within {begun}")
+            message = Phrase(
+                "is missing: the file ends within %(begun)s of line %(line)s",
+                begun=self._section.name,
+                line=self._section.line,
+            )
+            raise wrong(number, message)
         if not self._ended:
-            raise wrong(number, f"is missing: the file ends without {_FILE_ENDS}")
+            message = Phrase("is missing: the file ends without %(key)s", key=_FILE_ENDS)
+            raise wrong(number, message)
         if not self._accounts:
-            raise wrong(number - 1, f"ends a file that names no {_ACCOUNT}")
+            raise wrong(number - 1, Phrase("ends a file that names no %(key)s", key=_ACCOUNT))
         if count == 0 and not (self._facts.first_day and self._facts.last_day):
-            raise wrong(number - 1, "ends a file without documents and without a period")
+            message = Phrase("ends a file without documents and without a period")
+            raise wrong(number - 1, message)
         self._facts.encoding = self._lines.encoding or ""
         for account, turnover in self._accounts.items():
             self._compare(account, turnover)
@@ -348,11 +374,22 @@ class _Exchange:
                     money.format_minor(each, turnover.currency) for each in (stated, found)
                 )
                 self._facts.warnings.append(
-                    f"{account[:34]}: {key} is {said}, its documents make {summed}"
+                    Phrase(
+                        "%(account)s: %(key)s is %(said)s, its documents make %(summed)s",
+                        account=account[:34],
+                        key=key,
+                        said=said,
+                        summed=summed,
+                    )
                 )
 
-    def _wrong(self, message: str) -> Exception:
-        return wrong(self._lines.number, message)
+    def _said_twice(self, key: str, section: _Section) -> Exception:
+        return self._wrong(
+            "says %(key)s again, as line %(line)s does", key=key, line=section.lines[key]
+        )
+
+    def _wrong(self, template: str, **values: object) -> Exception:
+        return wrong(self._lines.number, Phrase(template, **values))
 
 
 def read(lines: Lines, layout: Layout, facts: Facts) -> Iterator[Record]:

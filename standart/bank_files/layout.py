@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from standart import money
 from standart.bank_files import lines, values
 from standart.errors import InvalidInput
+from standart.phrases import Phrase
 
 COLUMNS: Final = (
     "reference",
@@ -61,7 +62,8 @@ class Layout:
             ("--decimal-mark", self.decimal_mark, values.DECIMAL_MARKS),
         ):
             if value is not None and value not in known:
-                raise InvalidInput.of(option, f"must be one of {' '.join(map(repr, known))}")
+                message = Phrase("must be one of %(known)s", known=" ".join(map(repr, known)))
+                raise InvalidInput.of(option, message)
         values.Days(self.date_format, self.zone)
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from standart.bank_files.records import wrong
 from standart.errors import InvalidInput
+from standart.phrases import Phrase
 
 LONGEST_LINE: Final = 65_536
 """Bytes of a line, its end included."""
@@ -72,20 +73,24 @@ class Lines:
         self.size += len(line)
         self._digest.update(line)
         if self.number == 1 and line.startswith(_OTHER_MARKS):
-            raise wrong(1, "is UTF-16; save the file as UTF-8 or Windows-1251")
+            raise wrong(1, Phrase("is UTF-16; save the file as UTF-8 or Windows-1251"))
         if len(line) > LONGEST_LINE:
-            raise wrong(self.number, f"is longer than {LONGEST_LINE} bytes")
+            raise wrong(self.number, Phrase("is longer than %(most)s bytes", most=LONGEST_LINE))
         if b"\0" in line:
-            raise wrong(self.number, "holds a NUL byte")
+            raise wrong(self.number, Phrase("holds a NUL byte"))
         if self.size > LARGEST_FILE:
-            raise wrong(self.number, f"is where the file passes {LARGEST_FILE} bytes")
+            message = Phrase("is where the file passes %(most)s bytes", most=LARGEST_FILE)
+            raise wrong(self.number, message)
         if self.number == 1 and line.startswith(MARK):
             return self._without_mark(line)
         return line
 
     def _without_mark(self, line: bytes) -> bytes:
         if self.encoding not in (None, UTF_8):
-            raise wrong(1, f"begins with the mark of UTF-8, so it is not {self.encoding}")
+            message = Phrase(
+                "begins with the mark of UTF-8, so it is not %(encoding)s", encoding=self.encoding
+            )
+            raise wrong(1, message)
         self.encoding = UTF_8
         # An empty answer would be the end of the file.
         return line.removeprefix(MARK) or b"\n"
@@ -106,7 +111,10 @@ class Lines:
             raise self._undecodable() from None
 
     def _undecodable(self) -> InvalidInput:
-        return wrong(self.number, f"is not {self.encoding}; name the encoding by --encoding")
+        message = Phrase(
+            "is not %(encoding)s; name the encoding by --encoding", encoding=self.encoding
+        )
+        return wrong(self.number, message)
 
 
 def _is_valid(line: bytes, encoding: str) -> bool:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from standart.errors import InvalidInput
+from standart.phrases import Phrase
 
 MAX_RECORDS: Final = 1_000_000
 """Payments of one file."""
@@ -89,6 +90,14 @@ class Facts:
 def wrong(line: int, message: str) -> InvalidInput:
     """Return the one error that a bad file ends with; ``message`` goes on after the number."""
     return InvalidInput.of(f"line {line}:", message)
+
+
+def unfit(line: int, problem: str, field: str, text: str) -> InvalidInput:
+    """Return the error of one value: what is it of, how it is written, what is wrong with it."""
+    message = Phrase(
+        "%(field)s %(text)s %(problem)s", field=field, text=shown(text), problem=problem
+    )
+    return wrong(line, message)
 
 
 def shown(text: str) -> str:

@@ -20,9 +20,11 @@ from standart.bank_files.records import (
     Token,
     plain,
     shown,
+    unfit,
     wrong,
 )
 from standart.errors import InvalidInput
+from standart.phrases import Phrase
 
 MOST_COLUMNS: Final = 200
 
@@ -56,7 +58,9 @@ class _Feed:
         for line in self._source:
             self._held += len(line)
             if self._held > LONGEST_LINE:
-                message = f"is where a row becomes longer than {LONGEST_LINE} characters"
+                message = Phrase(
+                    "is where a row becomes longer than %(most)s characters", most=LONGEST_LINE
+                )
                 raise wrong(self._lines.number, message)
             yield line
 
@@ -78,13 +82,21 @@ def read(lines: Lines, layout: Layout, facts: Facts) -> Iterator[Record]:
     count = 0
     for number, cells in rows:
         if len(cells) != len(header):
-            raise wrong(number, f"has {len(cells)} columns instead of {len(header)}")
+            message = Phrase(
+                "has %(columns)s columns instead of %(wanted)s",
+                columns=len(cells),
+                wanted=len(header),
+            )
+            raise wrong(number, message)
         count += 1
         if count > MAX_RECORDS:
-            raise wrong(number, f"is more than the {MAX_RECORDS} rows that a file may have")
+            message = Phrase(
+                "is more than the %(most)s rows that a file may have", most=MAX_RECORDS
+            )
+            raise wrong(number, message)
         yield reader.record(number, cells)
     if count == 0:
-        raise wrong(first, "is the header, and no row follows it")
+        raise wrong(first, Phrase("is the header, and no row follows it"))
     facts.encoding = lines.encoding or "ascii"
 
 
@@ -99,7 +111,7 @@ def _rows(lines: Lines, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     source = iter(lines)
     head = next(source, "")
     if not head:
-        raise wrong(1, "is missing: the file is empty")
+        raise wrong(1, Phrase("is missing: the file is empty"))
     feed = _Feed(chain([head], source), lines)
     delimiter = layout.delimiter or _delimiter(head, layout)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
@@ -111,12 +123,17 @@ def _rows(lines: Lines, layout: Layout) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             if "end of data" in str(error):
-                message = "opens a quotation mark that nothing closes"
+                message = Phrase("opens a quotation mark that nothing closes")
                 raise wrong(begins, message) from None
-            raise wrong(lines.number, "is not CSV") from None
+            raise wrong(lines.number, Phrase("is not CSV")) from None
         feed.release()
         if len(cells) > MOST_COLUMNS:
-            raise wrong(begins, f"has {len(cells)} columns; {MOST_COLUMNS} are the most")
+            message = Phrase(
+                "has %(columns)s columns; %(most)s are the most",
+                columns=len(cells),
+                most=MOST_COLUMNS,
+            )
+            raise wrong(begins, message)
         if any(cells):
             yield begins, cells
 
@@ -139,13 +156,17 @@ def _places(line: int, header: list[str], layout: Layout) -> dict[str, int]:
     names = [cell.strip() for cell in header]
     for number, name in enumerate(names):
         if name and name in names[:number]:
-            raise wrong(line, f"has the column {shown(name)} twice")
+            raise wrong(line, Phrase("has the column %(name)s twice", name=shown(name)))
     known = ", ".join(shown(name) for name in names[:20] if name)
     if not layout.columns:
-        raise InvalidInput.of("--map", f"must say what the columns are; there are {known}")
+        message = Phrase("must say what the columns are; there are %(known)s", known=known)
+        raise InvalidInput.of("--map", message)
     for name in layout.columns.values():
         if name not in names:
-            raise wrong(line, f"has no column {shown(name)}; it has {known}")
+            message = Phrase(
+                "has no column %(name)s; it has %(known)s", name=shown(name), known=known
+            )
+            raise wrong(line, message)
     return {kind: names.index(name) for kind, name in layout.columns.items()}
 
 
@@ -201,7 +222,7 @@ class _RowReader:
         try:
             return _DIRECTIONS[word.lower()]
         except KeyError:
-            raise wrong(line, f"direction {shown(word)} is neither in nor out") from None
+            raise unfit(line, Phrase("is neither in nor out"), "direction", word) from None
 
     def _paid(self, cells: list[str], line: int) -> bool:
         if "status" not in self._places:
@@ -210,7 +231,8 @@ class _RowReader:
         try:
             return _PAID[word.lower().replace("ё", "е")]
         except KeyError:
-            raise wrong(line, f"status {shown(word)} says neither paid nor failed") from None
+            problem = Phrase("says neither paid nor failed")
+            raise unfit(line, problem, "status", word) from None
 
     def _fee(self, cells: list[str], currency: str, line: int) -> int | None:
         text = self._cell(cells, "fee").strip()

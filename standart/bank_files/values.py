@@ -10,8 +10,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from standart import money
-from standart.bank_files.records import shown, wrong
+from standart.bank_files.records import unfit
 from standart.errors import InvalidInput
+from standart.phrases import Phrase
 
 DECIMAL_MARKS: Final = (".", ",")
 
@@ -67,18 +68,19 @@ def amount(
     """
     text = text.strip()
     if text.startswith(("-", "\u2212")):
-        raise wrong(line, f"{field} {shown(text)} must not be negative")
+        raise unfit(line, Phrase("must not be negative"), field, text)
     grammars = _GRAMMARS.values() if mark is None else [_GRAMMARS[mark]]
     found = {_number(match) for each in grammars if (match := each.fullmatch(text))}
     if not found:
-        raise wrong(line, f"{field} {shown(text)} is no amount such as 1234.56")
+        raise unfit(line, Phrase("is no amount such as 1234.56"), field, text)
     if len(found) > 1:
-        meanings = " or ".join(sorted(found))
-        raise wrong(line, f"{field} {shown(text)} may be {meanings}; say --decimal-mark")
+        one, other = sorted(found)
+        problem = Phrase("may be %(one)s or %(other)s; say --decimal-mark", one=one, other=other)
+        raise unfit(line, problem, field, text)
     try:
         parsed = money.parse_amount(found.pop(), currency, field=field, may_be_zero=may_be_zero)
     except InvalidInput as error:
-        raise wrong(line, f"{field} {shown(text)} {error.errors[0].message}") from None
+        raise unfit(line, error.errors[0].message, field, text) from None
     return parsed.amount
 
 
@@ -96,7 +98,7 @@ def currency(text: str, line: int, field: str = "currency") -> str:
     name = text.strip()
     code = _OTHER_NAMES.get(name, name)
     if code not in money.CURRENCIES:
-        raise wrong(line, f"{field} {shown(text)} {money.UNKNOWN_CURRENCY}")
+        raise unfit(line, money.UNKNOWN_CURRENCY, field, text)
     return code
 
 
@@ -146,11 +148,12 @@ class Days:
         text = text.strip()
         match = next((found for each in self._grammars if (found := each.fullmatch(text))), None)
         if match is None:
-            raise wrong(line, f"{field} {shown(text)} is no date like {self._shown}")
+            problem = Phrase("is no date like %(format)s", format=self._shown)
+            raise unfit(line, problem, field, text)
         try:
             return self._moment(match)
         except (ValueError, OverflowError):
-            raise wrong(line, f"{field} {shown(text)} is no date of the calendar") from None
+            raise unfit(line, Phrase("is no date of the calendar"), field, text) from None
 
     def _moment(self, match: re.Match[str]) -> tuple[date, time | None]:
         day = date(int(match["year"]), int(match["month"]), int(match["day"]))
@@ -179,7 +182,8 @@ def _day_grammar(format: str) -> str:
         grammar += _PARTS.get(part) or re.escape(part)
         rest = rest[len(part) :]
     if rest or len(seen) != len(_PARTS):
-        raise InvalidInput.of("--date-format", "is made of YYYY, MM and DD, such as DD/MM/YYYY")
+        message = Phrase("is made of YYYY, MM and DD, such as DD/MM/YYYY")
+        raise InvalidInput.of("--date-format", message)
     return grammar
 
 
@@ -195,7 +199,7 @@ def clock(text: str, line: int, field: str) -> time:
             return _clock(match)
     except ValueError:
         pass
-    raise wrong(line, f"{field} {shown(text)} is no time like 14:05 or 14:05:00")
+    raise unfit(line, Phrase("is no time like 14:05 or 14:05:00"), field, text)
 
 
 def _clock(match: re.Match[str]) -> time:

@@ -151,8 +151,13 @@ def current(connection: Connection) -> str | None:
     """Return the revision that the database is at, ``None`` before the first migration."""
     if connection.scalar(text("SELECT to_regclass('alembic_version')")) is None:
         return None
-    revision: str | None = connection.scalar(_CURRENT)
-    return revision
+    return revision(connection)
+
+
+def revision(connection: Connection) -> str | None:
+    """Return what a database that has ever been migrated is at."""
+    found: str | None = connection.scalar(_CURRENT)
+    return found
 
 
 def check_server(connection: Connection) -> None:
@@ -161,7 +166,7 @@ def check_server(connection: Connection) -> None:
     Raises:
         ConfigurationError: names the version found and the one needed.
     """
-    version = connection.scalar(text("SELECT current_setting('server_version_num')::int")) // 10_000
+    version = int((connection.dialect.server_version_info or (0,))[0])
     if version < MINIMUM_SERVER:
         raise ConfigurationError(
             "DATABASE_URL",

@@ -7,6 +7,7 @@ batches. A journal belongs to the seal of its moment; nothing is written to it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -63,22 +64,27 @@ _LINES = text(
     """
 )
 
-_LAG = text(
-    f"""
+_LAG = f"""
     SELECT coalesce(extract(epoch FROM clock_timestamp() - min(j.created_at)), 0)::float
     FROM journals j WHERE j.created_at >= {_SEALED}
     """
-)
 
-
-_ANCHOR_LAG = text(
-    """
+_ANCHOR_LAG = """
     SELECT coalesce(extract(epoch FROM clock_timestamp() - min(s.sealed_at)), 0)::float
     FROM seals s
     WHERE s.sealed_at > coalesce(
         (SELECT seen_at FROM heartbeats WHERE name = 'anchor'), CAST('-infinity' AS timestamptz))
     """
-)
+
+_LAGS = text(f"SELECT ({_LAG}) AS sealing, ({_ANCHOR_LAG}) AS anchoring")
+
+
+@dataclass(frozen=True, slots=True)
+class Lags:
+    """How old, in seconds, what waits longest is: a journal for its seal, a seal to be left."""
+
+    sealing: float
+    anchoring: float
 
 
 def seal(connection: Connection, *, batch: int = BATCH) -> int:
@@ -114,12 +120,16 @@ def hold(connection: Connection) -> None:
 
 def lag_seconds(connection: Connection) -> float:
     """Return how old the oldest journal is that has no seal, 0 where all have one."""
-    return float(connection.execute(_LAG).scalar_one())
+    return float(connection.execute(text(_LAG)).scalar_one())
 
 
-def anchor_lag_seconds(connection: Connection) -> float:
-    """Return for how long a seal waits to be left outside the database, 0 where none does."""
-    return float(connection.execute(_ANCHOR_LAG).scalar_one())
+def lags(connection: Connection) -> Lags:
+    """Return how old the oldest journal without a seal is, and how long a seal waits to be left.
+
+    Each is 0 where nothing waits.
+    """
+    row = connection.execute(_LAGS).one()
+    return Lags(float(row.sealing), float(row.anchoring))
 
 
 def _seal_next(connection: Connection, upto: datetime, batch: int) -> Link | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from pathlib import Path
@@ -141,6 +142,29 @@ def test_a_bad_file_leaves_nothing_and_says_where_it_is_wrong(
     assert said in words(answer.text)
     assert "Not done." in answer.text or 'class="error"' in answer.text
     assert kept_rows(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("body", "fields", "said"),
+    [
+        (b"Order;Amount;Date\none;10,00;2026-02-30\n", MAPPED, "такой даты в календаре нет"),
+        (b"Order;Amount;Date\none;0;2026-02-03\n", MAPPED, "Сумма '0': должно быть больше нуля"),
+        (b"Order;Amount;Date\none;1,234;2026-02-03\n", MAPPED, "выберите десятичный разделитель"),
+        (b"Order;Amount;Date\none;1;2026-02-03;\n", MAPPED, "столбцов 4, а должно быть 3"),
+        (b"Order;Sum;Date\n", MAPPED, "столбца 'Amount' нет; есть: 'Order', 'Sum', 'Date'"),
+        (b"Order\n", {"format": "1c"}, "здесь должно быть «1CClientBankExchange»"),
+        (b"", MAPPED, "Строка 1 файла: отсутствует: файл пуст"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_russian_too(
+    panel: Panel, body: bytes, fields: dict[str, str], said: str
+) -> None:
+    russian = Panel(panel.client, headers={"Accept-Language": "ru"})
+
+    answer = upload(russian, body, **fields)
+
+    assert answer.status_code == 422
+    assert said in html.unescape(words(answer.text))
 
 
 def test_a_form_without_a_file_is_refused(panel: Panel, connection: Connection) -> None:

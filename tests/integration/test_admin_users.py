@@ -96,6 +96,8 @@ def test_a_typed_password_is_kept_and_not_shown(panel: Panel, app: Flask) -> Non
         ("commission_rate", "0.0000001", 422, "has more than 6 fractional digits"),
         ("commission_rate", "", 422, "must be a plain decimal number"),
         ("currency", "XXX", 422, "is not a known currency code"),
+        ("timezone", "Europe/Atlantis", 422, "Not a valid choice"),
+        ("timezone", "../../etc/passwd", 422, "Not a valid choice"),
         ("webhook_url", "javascript:alert(1)", 422, "must be an absolute URL"),
         ("webhook_url", "https://a@10.0.0.1/", 422, "must not contain a user name"),
         ("webhook_url", "https://10.0.0.1/", 422, "must have a public address"),
@@ -147,6 +149,33 @@ def test_edit_changes_what_was_changed_and_writes_it_down(
     ).one()
     assert (changed.before["commission_rate"], changed.after["commission_rate"]) == ("0.03", "0.05")
     assert "<del><bdi>0.03</bdi></del>" in panel.get(f"/admin/users/{merchant.id}").text
+
+
+def test_the_time_zone_is_offered_kept_and_written_down(
+    app: Flask, admin: TestUser, panel: Panel, engine: Engine, connection: Connection
+) -> None:
+    panel.post("/admin/users/new", {**NEW, "timezone": "Asia/Vladivostok"})
+    user = _user(connection, NEW["name"])
+    assert user.timezone == "Asia/Vladivostok"
+    address = f"/admin/users/{user.id}/edit"
+    with engine.begin() as unit:
+        unit.execute(
+            text("UPDATE users SET timezone = 'Etc/GMT-3' WHERE id = :id"), {"id": user.id}
+        )
+
+    form = panel.get(address).text
+    assert '<option selected value="Etc/GMT-3">' in form, "what was set elsewhere is not lost"
+    panel.post(address, {**NEW, "timezone": "Etc/GMT-3"})
+    assert _user(connection, NEW["name"]).timezone == "Etc/GMT-3"
+    page = panel.follow(panel.post(address, {**NEW, "timezone": "Europe/Moscow"}))
+
+    assert _user(connection, NEW["name"]).timezone == "Europe/Moscow"
+    assert "<dt>Time zone</dt><dd>Europe/Moscow</dd>" in page
+    changes = text(
+        "SELECT before ->> 'timezone', after ->> 'timezone' FROM audit_log"
+        " WHERE action = 'user.updated'"
+    )
+    assert connection.execute(changes).all() == [("Etc/GMT-3", "Europe/Moscow")]
 
 
 def test_saving_without_a_change_writes_nothing(

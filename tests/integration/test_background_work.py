@@ -164,7 +164,7 @@ def test_the_sweep_seals_and_leaves_the_head_at_the_place_of_the_settings(
             movements.Mover(connection, merchant.id).adjust(amount)
             assert tasks.seal() == 1
             assert tasks.seal() == 0
-        assert seal_service.anchor_lag_seconds(connection) == 0
+        assert seal_service.lags(connection).anchoring == 0
         kept = [json.loads(line)["number"] for line in place.read_text().splitlines()]
         assert kept == [1, 2]
 
@@ -173,7 +173,7 @@ def test_the_sweep_seals_and_leaves_the_head_at_the_place_of_the_settings(
         with caplog.at_level(logging.ERROR):
             assert tasks.seal() == 1
         assert str(place) in caplog.text
-        assert seal_service.anchor_lag_seconds(connection) > 0
+        assert seal_service.lags(connection).anchoring > 0
     assert place.read_text() == "something else\n"
 
 

@@ -70,3 +70,8 @@ def test_an_icon_is_drawn_and_hidden_from_screen_readers() -> None:
     assert "<path" in drawn
     with pytest.raises(FileNotFoundError):
         icons.icon("nothing")
+
+
+def test_what_stands_between_backticks_is_code_and_nothing_is_markup() -> None:
+    assert formats.coded("run `a <b>`, `c`") == ("run <code>a &lt;b&gt;</code>, <code>c</code>")
+    assert formats.coded("<i>") == "&lt;i&gt;"
