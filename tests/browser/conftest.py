@@ -100,6 +100,10 @@ class Visit:
         self.page.click("button.main")
         self.page.wait_for_url("**/admin/")
 
+    def tab(self) -> Visit:
+        """Open another page of the same browser: the same login, troubles of its own."""
+        return _watched(self.page.context, self.script)
+
     def open_menu(self) -> None:
         """Unfold the menu where the window is too narrow to show it all along."""
         if self.page.locator(".open-menu").is_visible():
@@ -131,6 +135,18 @@ def _note_failure(visit: Visit, request: Request) -> None:
         visit.trouble.append(f"failed: {request.url} {request.failure}")
 
 
+def _watched(context: BrowserContext, script: bool) -> Visit:
+    """Open a page that notes what goes wrong on it."""
+    page = context.new_page()
+    opened = Visit(page, script=script)
+    page.add_init_script(_COUNT_VIOLATIONS)
+    page.on("pageerror", lambda error: opened.trouble.append(str(error)))
+    page.on("console", lambda line: _note_line(opened, line))
+    page.on("requestfailed", lambda request: _note_failure(opened, request))
+    page.on("dialog", lambda dialog: opened.trouble.append(f"dialog: {dialog.message}"))
+    return opened
+
+
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
     """Open a browser window: ``visit(locale="ru-RU", width=375, script=False)``."""
@@ -144,14 +160,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
             **options,
         )
         contexts.append(context)
-        page = context.new_page()
-        opened = Visit(page, script=script)
-        page.add_init_script(_COUNT_VIOLATIONS)
-        page.on("pageerror", lambda error: opened.trouble.append(str(error)))
-        page.on("console", lambda line: _note_line(opened, line))
-        page.on("requestfailed", lambda request: _note_failure(opened, request))
-        page.on("dialog", lambda dialog: opened.trouble.append(f"dialog: {dialog.message}"))
-        return opened
+        return _watched(context, script)
 
     yield open_window
     for context in contexts:

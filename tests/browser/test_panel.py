@@ -1,4 +1,4 @@
-"""The panel as people use it: in a browser, on a phone, by keyboard, without script."""
+"""The panel as people use it: in a browser, on a phone, without script."""
 
 from __future__ import annotations
 
@@ -210,45 +210,6 @@ def test_the_browser_tells_its_time_zone(
     hour = (int(made["created_at"][11:13]) * 60 + int(made["created_at"][14:16]) + 270) % 1440
     shown = moment.inner_text().split(", ")[-1]
     assert f":{hour % 60:02}:" in shown
-
-
-def test_a_transaction_is_confirmed_by_keyboard_alone(
-    visit: Callable[..., Visit],
-    engine: Engine,
-    admin: TestUser,
-    merchant: TestUser,
-    connection: Connection,
-) -> None:
-    made = make_transaction(engine, merchant)
-    window = visit(locale="en-GB")
-    page = window.page
-    page.goto("/login")
-    # The browser hands out the autofocus with its next frame, which may follow the load.
-    expect(page.get_by_label("Name")).to_be_focused()
-    page.keyboard.type(admin.name)
-    page.keyboard.press("Tab")
-    page.keyboard.type("correct horse battery")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/admin/")
-
-    page.keyboard.press("Tab")
-    expect(page.locator(":focus")).to_have_class("skip")
-    page.keyboard.press("Enter")
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if made["id"] in (page.locator(":focus").get_attribute("href") or ""):
-            break
-    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"**/{made['id']}")
-    page.locator(".actions .main").focus()
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/ask/confirm")
-    page.locator("button.main").focus()
-    page.keyboard.press("Enter")
-
-    expect(page.locator("h1 .status")).to_have_text("Confirmed")
-    assert _status(connection, made["id"]) == "confirmed"
 
 
 def test_a_double_click_sends_a_form_once(

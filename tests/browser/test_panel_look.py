@@ -1,10 +1,10 @@
-"""Themes, single keys, and what the pages weigh: in a browser, after the clicks."""
+"""Themes, the menu, copying, and what the pages weigh: in a browser, after the clicks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from sqlalchemy import Engine
 
 from tests.browser.conftest import Visit
@@ -52,69 +52,6 @@ def test_the_theme_is_chosen_without_script(visit: Callable[..., Visit], admin: 
 
     expect(window.page.locator("html")).to_have_attribute("data-theme", "dark")
     window.check()
-
-
-def test_single_keys_lead_through_the_panel(
-    visit: Callable[..., Visit], engine: Engine, admin: TestUser, merchant: TestUser
-) -> None:
-    older, newer = (make_transaction(engine, merchant)["id"] for _ in range(2))
-    window = visit(locale="en-GB")
-    page = window.page
-    window.log_in(admin)
-
-    page.keyboard.press("g")
-    page.keyboard.press("t")
-    page.wait_for_url("**/admin/transactions/")
-    page.keyboard.press("/")
-    field = page.locator(":focus")
-    expect(field).to_be_editable()
-    page.keyboard.type("jk?g")
-    expect(field).to_have_value("jk?g")
-    page.evaluate("document.activeElement.blur()")
-
-    page.keyboard.press("j")
-    assert newer in str(_row_in_focus(page))
-    page.keyboard.press("j")
-    assert older in str(_row_in_focus(page))
-    page.keyboard.press("k")
-    assert newer in str(_row_in_focus(page))
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"**/{newer}")
-
-    page.keyboard.press("?")
-    help_list = page.locator("dialog#keys")
-    expect(help_list).to_be_visible()
-    window.check()
-    page.uncheck("[data-keys-switch]")
-    page.keyboard.press("Escape")
-    expect(help_list).to_be_hidden()
-    page.keyboard.press("?")
-    page.keyboard.press("g")
-    page.keyboard.press("u")
-    expect(help_list).to_be_hidden()
-    assert page.url.endswith(newer), "switched off, no key does anything"
-    window.check()
-
-
-def _row_in_focus(page: Page) -> object:
-    return page.evaluate("document.activeElement.closest('tr').innerHTML")
-
-
-def test_keys_are_found_by_their_place_on_a_keyboard_of_other_letters(
-    visit: Callable[..., Visit], admin: TestUser
-) -> None:
-    window = visit(locale="ru-RU")
-    page = window.page
-    window.log_in(admin)
-
-    for key, code in (("п", "KeyG"), ("г", "KeyU")):
-        page.evaluate(
-            "([key, code]) => document.body.dispatchEvent("
-            "new KeyboardEvent('keydown', {key, code, bubbles: true, cancelable: true}))",
-            [key, code],
-        )
-
-    page.wait_for_url("**/admin/users/")
 
 
 def test_the_menu_is_folded_on_a_phone_and_opens_without_script(

@@ -4,6 +4,7 @@ const KEY = "standart_keys";
 const help = document.getElementById("keys");
 const choice = document.querySelector("[data-keys-switch]");
 let going = 0;
+let before = null;
 
 const on = () => localStorage.getItem(KEY) !== "off";
 
@@ -32,14 +33,25 @@ const typing = (target) => target.closest("input:not([type=checkbox]), select, t
 function toSearch() {
   const field = document.querySelector("[data-search]") ?? document.querySelector("main [role=search] input");
   if (!field) return false;
+  before = document.activeElement;
   if (!field.checkVisibility()) document.getElementById("menu").showPopover();
   field.focus();
   field.select();
   return true;
 }
 
+// Back to where one was before the search, its field as it came.
+function leaveSearch(field) {
+  field.value = field.defaultValue;
+  field.blur();
+  if (before?.isConnected) before.focus();
+}
+
+// The chart's numbers are for reading: nothing there can be opened, and mostly they are folded.
+const canBeWalked = (row) => row.checkVisibility() && !row.closest("[data-chart]");
+
 function toRow(step) {
-  const rows = [...document.querySelectorAll("main tbody tr:not(.nothing)")];
+  const rows = [...document.querySelectorAll("main tbody tr:not(.nothing)")].filter(canBeWalked);
   if (!rows.length) return false;
   const now = rows.findIndex((row) => row.contains(document.activeElement));
   const next = rows[Math.min(Math.max(now + step, 0), rows.length - 1)];
@@ -71,6 +83,7 @@ function act(event) {
 }
 
 document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.matches("[data-search]")) leaveSearch(event.target);
   if (!help || !on() || event.ctrlKey || event.altKey || event.metaKey || typing(event.target)) return;
   if (act(event)) event.preventDefault();
 });
