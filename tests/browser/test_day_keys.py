@@ -178,6 +178,6 @@ def _tab_to(page: Page, target: Locator) -> None:
     """Press Tab until the target is in focus."""
     for _ in range(80):
         page.keyboard.press("Tab")
-        if page.evaluate("(element) => element === document.activeElement", target.element_handle()):
+        if target.evaluate("(element) => element === document.activeElement"):
             break
     assert page.evaluate(_FOCUS_IS_SEEN)

@@ -1,49 +1,15 @@
-"""The dashboard that renews itself: what it leaves alone, and what it says when it cannot."""
+"""The dashboard that renews itself: what it says when it cannot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from playwright.sync_api import Route, expect
-from sqlalchemy import Engine
 
 from tests.browser.conftest import Visit
-from tests.builders import TestUser, make_transaction
+from tests.builders import TestUser
 
 TEN_SECONDS = 10_500
-
-
-def test_focus_selection_and_scroll_are_left_alone(
-    visit: Callable[..., Visit], engine: Engine, admin: TestUser, merchant: TestUser
-) -> None:
-    made = make_transaction(engine, merchant)
-    window = visit(locale="en-GB")
-    page = window.page
-    page.clock.install()
-    window.log_in(admin)
-    page.select_option("#refresh", "10")
-    rows = page.locator("#live tbody tr")
-    expect(rows).to_have_count(1)
-
-    page.focus(f"#live a[href$='{made['id']}']")
-    make_transaction(engine, merchant)
-    page.clock.fast_forward(TEN_SECONDS)
-    expect(rows).to_have_count(1)
-    assert made["id"] in str(page.evaluate("document.activeElement.href"))
-
-    page.evaluate("document.activeElement.blur()")
-    page.evaluate("getSelection().selectAllChildren(document.querySelector('#live td'))")
-    page.clock.fast_forward(TEN_SECONDS)
-    expect(rows).to_have_count(1)
-    assert page.evaluate("getSelection().isCollapsed") is False
-
-    page.evaluate("getSelection().removeAllRanges()")
-    page.evaluate("scrollTo(0, 40)")
-    before = page.evaluate("scrollY")
-    page.clock.fast_forward(TEN_SECONDS)
-    expect(rows).to_have_count(2)
-    assert page.evaluate("scrollY") == before
-    window.check()
 
 
 def test_it_says_when_no_answer_comes_and_when_one_comes_again(

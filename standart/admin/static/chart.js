@@ -1,5 +1,6 @@
 // The chart of transactions by status: hover, arrow keys, and a table beside it for who cannot see.
 import uPlot from "./vendor/uplot/uPlot.js";
+import { shownZone, tellTime } from "./page.js";
 
 const language = document.documentElement.lang;
 const whole = new Intl.NumberFormat(language);
@@ -18,7 +19,7 @@ function colourOf(figure, name) {
 
 function momentOf(data, index) {
   const day = data.step >= 86_400;
-  return new Date(data.times[index] * 1000).toLocaleString(language, day
+  return tellTime(new Date(data.times[index] * 1000), language, day
     ? { day: "numeric", month: "short" }
     : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 }
@@ -31,16 +32,28 @@ function exact(text) {
 
 const totalOf = (series) => series.counts.reduce((sum, count) => sum + count, 0);
 
+// What a series has at one of the times, or in all.
+function numberOf(data, series, index) {
+  const count = whole.format(index === null ? totalOf(series) : series.counts[index]);
+  const sum = index === null ? undefined : series.sums?.[index];
+  return sum && data.currency ? `${count} · ${exact(sum)} ${data.currency}` : count;
+}
+
+const labelOf = (series) => series.label ?? series.status;
+
 // Writes the numbers at the cursor, or the sums over all, into the legend.
 function tell(figure, data, index) {
   const shown = index ?? null;
   figure.querySelector(".at").textContent = shown === null ? "" : momentOf(data, shown);
   data.series.forEach((series, number) => {
-    const count = shown === null ? totalOf(series) : series.counts[shown];
-    const sum = shown === null ? undefined : series.sums?.[shown];
-    figure.querySelectorAll(".legend b")[number].textContent =
-      sum && data.currency ? `${whole.format(count)} · ${exact(sum)} ${data.currency}` : whole.format(count);
+    figure.querySelectorAll(".legend b")[number].textContent = numberOf(data, series, shown);
   });
+}
+
+// Says where the keys have led, for those who hear the page.
+function say(figure, data, index) {
+  const numbers = data.series.map((series) => `${labelOf(series)} ${numberOf(data, series, index)}`);
+  figure.querySelector("[aria-live]").textContent = `${momentOf(data, index)}: ${numbers.join(", ")}`;
 }
 
 function legendOf(figure, data) {
@@ -50,7 +63,7 @@ function legendOf(figure, data) {
     const swatch = document.createElement("span");
     swatch.className = `swatch ${series.status}`;
     const number = document.createElement("b");
-    item.append(swatch, series.label ?? series.status, " ", number);
+    item.append(swatch, labelOf(series), " ", number);
     return item;
   }), Object.assign(document.createElement("li"), { className: "at aside" }));
 }
@@ -62,7 +75,7 @@ function tableOf(figure, data) {
   while (head.children.length > 1) head.lastElementChild.remove();
   for (const series of data.series) {
     const cell = document.createElement("th");
-    Object.assign(cell, { scope: "col", className: "number", textContent: series.label ?? series.status });
+    Object.assign(cell, { scope: "col", className: "number", textContent: labelOf(series) });
     head.append(cell);
   }
   body.replaceChildren(...data.times.map((_, index) => {
@@ -78,7 +91,7 @@ function tableOf(figure, data) {
   }));
 }
 
-function make(figure, data) {
+function make(figure, data, whenReady) {
   const place = figure.querySelector(".plot");
   const [axis, grid] = ["axis", "grid"].map((name) => colourOf(figure, name));
   const bars = uPlot.paths.bars({ size: [0.7, 40], radius: 0.15 });
@@ -90,11 +103,12 @@ function make(figure, data) {
   });
   const lines = data.series.map((series) => {
     const colour = colourOf(figure, `swatch ${series.status}`);
-    return { label: series.label ?? series.status, stroke: colour, fill: colour, width: 0, paths: bars, points: { show: false } };
+    return { label: labelOf(series), stroke: colour, fill: colour, width: 0, paths: bars, points: { show: false } };
   });
   const plot = new uPlot({
     width: place.clientWidth,
     height: HEIGHT,
+    tzDate: (second) => shownZone ? uPlot.tzDate(new Date(second * 1000), shownZone) : new Date(second * 1000),
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { time: true, range: (_, low, high) => [low - data.step / 2, high + data.step / 2] }, y: { range: (_, low, high) => [0, Math.max(high, 4) * 1.08] } },
@@ -103,14 +117,14 @@ function make(figure, data) {
       { stroke: axis, size: 30, grid: { show: false }, ticks: { show: false }, values: (_, at) => at.map((second) => shortOf(second, data)) },
       { stroke: axis, grid: { stroke: grid, width: 1 }, ticks: { show: false }, values: (_, at) => at.map((value) => Number.isInteger(value) ? whole.format(value) : "") },
     ],
-    hooks: { setCursor: [(self) => tell(figure, data, self.cursor.idx)] },
+    hooks: { ready: [whenReady], setCursor: [(self) => tell(figure, data, self.cursor.idx)] },
   }, [data.times, ...heights.toReversed()], place);
   return plot;
 }
 
 function shortOf(second, data) {
   const options = data.step >= 86_400 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" };
-  return new Date(second * 1000).toLocaleString(language, options);
+  return tellTime(new Date(second * 1000), language, options);
 }
 
 export async function draw(figure) {
@@ -119,10 +133,17 @@ export async function draw(figure) {
   let at = -1;
   let tag = "";
 
+  const toPoint = (self) => self.setCursor({ left: self.valToPos(data.times[at], "x"), top: 0 });
+
+  // Who looks at a bar, by mouse or by keys, goes on looking at it.
   function redraw() {
     if (!data) return;
+    const { left, top } = plot?.cursor ?? { left: -1 };
     plot?.destroy();
-    plot = make(figure, data);
+    plot = make(figure, data, (self) => {
+      if (at >= 0) toPoint(self);
+      else if (left >= 0) self.setCursor({ left, top });
+    });
     tell(figure, data, null);
   }
 
@@ -150,8 +171,9 @@ export async function draw(figure) {
     event.preventDefault();
     const last = data.times.length - 1;
     at = Math.min(Math.max((at < 0 ? last + 1 : at) + steps[event.key], 0), last);
-    plot.setCursor({ left: plot.valToPos(data.times[at], "x"), top: 0 });
+    toPoint(plot);
     tell(figure, data, at);
+    say(figure, data, at);
   });
   place.addEventListener("blur", () => { at = -1; if (data) tell(figure, data, null); });
 

@@ -1,5 +1,6 @@
 // A region that renews itself: <select data-live="address" data-target="id"> says how often.
-import { tellAges } from "./page.js";
+import { tellAges, tellTime } from "./page.js";
+import { renew } from "./renew.js";
 
 const KEY = "standart_refresh";
 
@@ -22,15 +23,8 @@ export function keepLive(select) {
     if (seconds > 0) timer = setInterval(refresh, seconds * 1000);
   }
 
-  // Reading on must not be torn away: neither the focus nor a selection inside.
-  function inUse() {
-    const selection = document.getSelection();
-    const selecting = selection && !selection.isCollapsed && live.contains(selection.anchorNode);
-    return selecting || live.contains(document.activeElement);
-  }
-
   async function refresh() {
-    if (busy || document.hidden || inUse()) return;
+    if (busy || document.hidden) return;
     busy = true;
     try {
       const answer = await fetch(select.dataset.live, {
@@ -44,14 +38,12 @@ export function keepLive(select) {
       if (answer.status === 401) return stop();
       if (answer.status !== 304) {
         if (!answer.ok) throw new Error(String(answer.status));
-        const text = await answer.text();
-        if (inUse()) return;
+        renew(live, await answer.text());
         tag = answer.headers.get("ETag") ?? "";
-        live.innerHTML = text;
         tellAges(live);
         live.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
       }
-      updated.textContent = new Date().toLocaleTimeString("en-GB");
+      updated.textContent = tellTime(new Date(), "en-GB", { timeStyle: "medium" });
       trouble.hidden = true;
     } catch {
       trouble.hidden = false;

@@ -7,6 +7,20 @@ if (zone) {
   document.cookie = `standart_zone=${zone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
 }
 
+// Those of the page itself are in the zone that its person has chosen, where the browser knows it.
+function known(name) {
+  try {
+    new Intl.DateTimeFormat("en", { timeZone: name });
+    return name;
+  } catch {
+    return undefined;
+  }
+}
+export const shownZone = known(document.body.dataset.zone);
+
+export const tellTime = (at, language, parts) =>
+  at.toLocaleString(language, { ...parts, hourCycle: "h23", timeZone: shownZone });
+
 // A second click must not send a form again while the first one is on its way.
 document.addEventListener("submit", (event) => {
   if (event.target.dataset.sent) {
