@@ -1,7 +1,7 @@
 """Take a picture of every page of the panel: light, dark and on a phone, in Russian and English.
 
-Run as ``python -m tests.screenshots [FOLDER]``; it starts engines and a server of its own and
-fills them with examples by a fixed seed. Chromium is found as the browser tests find it.
+Run as ``python -m tests.screenshots [FOLDER [LANGUAGE]]``; it starts engines and a server of its
+own and fills them with examples by a fixed seed. Chromium is found as the browser tests find it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,23 @@ from standart.embedded import Postgres, start_postgres, start_valkey
 from standart.encryption import Keyring
 from standart.models import Role
 from standart.services import heartbeat_service
+from tests.browser import stops
 from tests.browser.conftest import Quiet, chromium_path
-from tests.browser.scene import Scene, full_scene
-from tests.builders import PASSWORD, TestUser, make_user
+from tests.browser.scene import Scene, deliver, full_scene
+from tests.builders import PASSWORD, make_user
 from tests.integration.panel_scene import TOO_LARGE
 
 FOLDER = Path(__file__).parent.parent / "docs" / "screenshots"
 SEED = 20
 QUALITY = 60
+
+# Some 400 pictures are kept beside the code: most are smaller than the page, and pages that are
+# reached by an act are pictured once in each look.
+SMALLER, LESS = 0.6, 40
+WHOLE = frozenset(
+    {"admin.index", "transactions.detail", "transactions.index", "webhooks.one_endpoint"}
+)
+OF_ACTS = frozenset({("ru", "light"), ("en", "dark"), ("ru", "phone")})
 
 
 class Look(NamedTuple):
@@ -59,7 +68,7 @@ LOOKS = (
 LOCALES = {"ru": "ru-RU", "en": "en-GB"}
 
 # Whoever opens the picture wants the page, not the length of its longest list.
-TALLEST = 1_800
+TALLEST = 1_300
 
 
 def _spread(superuser: Engine) -> None:
@@ -118,8 +127,9 @@ def _served(app: Flask) -> Iterator[str]:
     server.server_close()
 
 
-def _picture(page: Page, path: Path, look: Look) -> None:
-    """Write the whole page as WebP, which only the debugger's own command can make."""
+def _picture(page: Page, folder: Path, name: str, look: Look) -> None:
+    """Write the page as WebP, which only the debugger's own command can make."""
+    scale, quality = (1, QUALITY) if name in WHOLE else (SMALLER, LESS)
     page.set_viewport_size({"width": look.width, "height": look.height})
     height = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST)
     page.set_viewport_size({"width": look.width, "height": height})
@@ -128,69 +138,80 @@ def _picture(page: Page, path: Path, look: Look) -> None:
         "Page.captureScreenshot",
         {
             "format": "webp",
-            "quality": QUALITY,
+            "quality": quality,
             "captureBeyondViewport": True,
-            "clip": {"x": 0, "y": 0, "width": look.width, "height": height, "scale": 1},
+            "clip": {"x": 0, "y": 0, "width": look.width, "height": height, "scale": scale},
         },
     )
     session.detach()
+    path = folder / f"{name.replace('.', '-')}.webp"
     path.write_bytes(base64.b64decode(shot["data"]))
 
 
-def _log_in(page: Page, user: TestUser) -> None:
-    page.goto("/login")
-    page.fill("#name", user.name)
-    page.fill("#password", PASSWORD)
-    page.click("button.main")
-    page.wait_for_url("**/admin/")
+def _open(browser: Browser, address: str, language: str, look: Look) -> Page:
+    context = browser.new_context(
+        base_url=address,
+        locale=LOCALES[language],
+        color_scheme=look.theme,
+        timezone_id="Europe/Moscow",
+        viewport={"width": look.width, "height": look.height},
+    )
+    return context.new_page()
 
 
-def _take(browser: Browser, address: str, scene: Scene, folder: Path, only: str) -> int:
+def _pages(page: Page, scene: Scene) -> Iterator[str]:
+    """Go to all pages that have an address, and yield their names."""
+    stops.log_in(page, scene.admin)
+    for name, path in scene.pages().items():
+        answer = page.goto(path)
+        if answer is None or not answer.ok:
+            raise RuntimeError(path)
+        page.wait_for_load_state("load")
+        yield name
+
+
+def _work(scene: Scene) -> None:
+    """Tell that the service does its work beside the pages, so that none of them calls it late."""
+    with autocommit(scene.engine) as connection:
+        for part in ("sweep", "delivery"):
+            heartbeat_service.beat(connection, part)
+
+
+def _take(browser: Browser, address: str, scene: Scene, language: str, place: Path) -> int:
     taken = 0
-    for language, locale in LOCALES.items():
-        for look in LOOKS:
-            context = browser.new_context(
-                base_url=address,
-                locale=locale,
-                color_scheme=look.theme,
-                timezone_id="Europe/Moscow",
-                viewport={"width": look.width, "height": look.height},
-            )
-            page = context.new_page()
-            place = folder / f"{language}-{look.name}"
-            place.mkdir(parents=True, exist_ok=True)
-            page.goto("/login")
-            _picture(page, place / "login.webp", look)
-            _log_in(page, scene.admin)
-            for name, path in scene.pages().items():
-                if only in name:
-                    answer = page.goto(path)
-                    if answer is None or not answer.ok:
-                        raise RuntimeError(path)
-                    page.wait_for_load_state("load")
-                    _picture(page, place / f"{name.replace('.', '-')}.webp", look)
-                    taken += 1
-            context.close()
+    for look in LOOKS:
+        folder = place / f"{language}-{look.name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        deliver(scene.app)
+        _work(scene)
+        ways: list[tuple[Page, stops.Way]] = [(_open(browser, address, language, look), _pages)]
+        if (language, look.name) in OF_ACTS:
+            ways += [(ways[0][0], way) for way in stops.OF_ADMINS]
+            ways += [(_open(browser, address, language, look), way) for way in stops.OF_OTHERS]
+        for page, way in ways:
+            for name in way(page, scene):
+                _picture(page, folder, name, look)
+                _work(scene)
+                taken += 1
+        for page, _ in ways:
+            page.context.close()
     return taken
 
 
 def main() -> int:
-    """Take all pictures, or those whose name has the second argument in it."""
+    """Take all pictures, or those in the one language that the second argument names."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
-    only = sys.argv[2] if len(sys.argv) > 2 else ""
+    languages = sys.argv[2:] or list(LOCALES)
     with tempfile.TemporaryDirectory() as place, _service(Path(place)) as made:
         app, engine, superuser, keyring = made
         admin = make_user(engine, keyring, name="anna", role=Role.ADMIN, password=PASSWORD)
-        with full_scene(app, engine, keyring, admin) as scene:
+        with full_scene(app, engine, keyring, admin, merchant="coffee-house") as scene:
             _spread(superuser)
-            with autocommit(engine) as connection:
-                for part in ("sweep", "delivery"):
-                    heartbeat_service.beat(connection, part)
             with _served(app) as address, sync_playwright() as playwright:
                 browser = playwright.chromium.launch(
                     executable_path=chromium_path(), args=["--no-sandbox"]
                 )
-                taken = _take(browser, address, scene, folder, only)
+                taken = sum(_take(browser, address, scene, each, folder) for each in languages)
                 browser.close()
     print(f"{taken} pictures in {folder}")
     return 0

@@ -28,6 +28,7 @@ from standart.admin.movement_forms import (
     amount_text,
     merchant_of,
     read_amount,
+    whole_amount,
 )
 from standart.admin.movements import Fact, Wire
 from standart.clock import new_id
@@ -195,7 +196,8 @@ def _read(form: AdjustmentForm) -> User | None:
 
 
 def _question(form: AdjustmentForm, user: User) -> Wire:
-    amount, currency = amount_text(form.amount.data), form.currency_of(user)
+    currency = form.currency_of(user)
+    amount = whole_amount(form.amount.data, currency)
     read = read_amount(form.amount, currency)
     assert read is not None
     shown = {

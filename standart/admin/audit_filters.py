@@ -87,7 +87,7 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
         "action": gettext("What"),
         "object_type": gettext("Kind of object"),
         "object_id": gettext("Id"),
-        "created_from": gettext("From"),
+        "created_from": gettext("Since"),
         "created_to": gettext("Up to"),
     }
     shown = {

@@ -79,7 +79,7 @@ class Closes(PanelView):
             danger=False,
             facts=[
                 Fact(label=gettext("Period"), text=period),
-                Fact(label=gettext("From"), at=starts_at),
+                Fact(label=gettext("Since"), at=starts_at),
                 Fact(label=gettext("To, without this moment"), at=ends_at),
                 Fact(label=gettext("Time zone"), text=zone.key),
             ],

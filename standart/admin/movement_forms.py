@@ -45,6 +45,12 @@ def amount_text(typed: str | None) -> str:
     return text.replace(",", ".") if language.language() == "ru" else text
 
 
+def whole_amount(typed: str | None, currency: str) -> str:
+    """Return an amount that was found good as the wire has it: with all digits of its currency."""
+    read = money.parse_amount(amount_text(typed), currency)
+    return money.format_minor(read.amount, currency)
+
+
 def read_amount(field: StringField, currency: str) -> Money | None:
     """Return what was typed as a sum of ``currency``; ``None`` with an error at the field."""
     try:

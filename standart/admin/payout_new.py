@@ -17,6 +17,7 @@ from standart.admin.movement_forms import (
     amount_text,
     merchant_of,
     read_amount,
+    whole_amount,
 )
 from standart.admin.movements import Fact
 from standart.admin.payouts import PayoutPages
@@ -42,7 +43,8 @@ class Payouts(PayoutPages):
         user = _read(form)
         if user is None:
             return self._fill_in(form), HTTPStatus.UNPROCESSABLE_ENTITY
-        amount, currency = amount_text(form.amount.data), form.currency_of(user)
+        currency = form.currency_of(user)
+        amount = whole_amount(form.amount.data, currency)
         held = _available(user.id, currency)
         shown = f"{formats.amount(amount)} {currency}"
         return self.render(

@@ -10,8 +10,10 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from standart.encryption import Keyring
+from tests.browser import stops
 from tests.browser.conftest import Visit
-from tests.browser.scene import Scene, full_scene
+from tests.browser.scene import Scene, full_scene, with_extremes
+from tests.browser.test_panel_look import NEXT_PAGE_BYTES
 from tests.builders import TestUser
 from tests.integration.panel_scene import TOO_LARGE
 
@@ -30,6 +32,14 @@ async (tags) => {
     (node) => `${rule.id}: ${node.html.slice(0, 160)} ${node.failureSummary}`
   ));
 }
+"""
+# Of a table that is wider than its box the rest must be in reach by scrolling.
+_CUT = """
+() => [...document.querySelectorAll("main *:not(input, textarea)")]
+  .filter((element) => element.checkVisibility() && element.scrollWidth > element.clientWidth + 1)
+  .filter((element) => ["clip", "hidden"].includes(getComputedStyle(element).overflowX))
+  .filter((element) => !element.matches(".hidden, .hidden *, .u-wrap *") && element.clientWidth > 1)
+  .map((element) => element.outerHTML.slice(0, 120))
 """
 _OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -75,6 +85,29 @@ def test_axe_finds_nothing_on_any_page(
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("language", "locale"), [("ru", "ru-RU"), ("en", "en-GB")])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_nor_on_those_that_are_only_reached_by_an_act(
+    visit: Callable[..., Visit], scene: Scene, language: str, locale: str, scheme: str, width: int
+) -> None:
+    look = {"locale": locale, "color_scheme": scheme, "timezone_id": "Europe/Moscow"}
+    window = visit(width=width, **look)
+    window.log_in(scene.admin)
+    ways = [(window, way) for way in stops.OF_ADMINS]
+    ways += [(visit(width=width, **look), way) for way in stops.OF_OTHERS]
+    problems: dict[str, list[str]] = {}
+    for opened, way in ways:
+        for name in way(opened.page, scene):
+            assert opened.page.locator("html").get_attribute("lang") == language
+            problems[name] = faults(opened)
+            opened.check()
+
+    assert len(problems) > 40
+    assert {name: found for name, found in problems.items() if found} == {}
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("locale", "scheme"), [("ru-RU", "dark"), ("en-GB", "light")])
 def test_a_small_phone_shows_every_page_whole(
     visit: Callable[..., Visit], scene: Scene, locale: str, scheme: str
@@ -85,6 +118,40 @@ def test_a_small_phone_shows_every_page_whole(
         window.page.goto(path)
         assert window.page.evaluate(_OVERFLOW) == 0, path
         window.check()
+
+
+@pytest.mark.timeout(600)
+def test_no_page_weighs_much_for_who_has_been_here(
+    visit: Callable[..., Visit], scene: Scene
+) -> None:
+    window = visit(locale="ru-RU")
+    window.log_in(scene.admin)
+    window.page.wait_for_load_state("networkidle")
+    taken: list[float] = []
+    wire = window.page.context.new_cdp_session(window.page)
+    wire.on("Network.loadingFinished", lambda event: taken.append(event["encodedDataLength"]))
+    wire.send("Network.enable")
+    weights: dict[str, float] = {}
+    for name, path in scene.pages().items():
+        taken.clear()
+        window.page.goto(path, wait_until="networkidle")
+        weights[name] = sum(taken)
+
+    assert all(weights.values())
+    assert {name: weight for name, weight in weights.items() if weight > NEXT_PAGE_BYTES} == {}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("width", [360, 1280, 3840])
+def test_the_longest_names_references_and_sums_fit(
+    visit: Callable[..., Visit], scene: Scene, keyring: Keyring, width: int
+) -> None:
+    window = visit(locale="ru-RU", width=width, timezone_id="Europe/Moscow")
+    window.log_in(scene.admin)
+    for path in with_extremes(scene, keyring).pages().values():
+        window.page.goto(path)
+        window.check()
+        assert window.page.evaluate(_CUT) == [], path
 
 
 def test_a_merchant_sees_its_own_pages_without_faults(

@@ -49,12 +49,14 @@ class BusyMerchant:
     half: UUID
 
 
-def busy_merchant(engine: Engine, keyring: Keyring, admin: TestUser, note: str) -> BusyMerchant:
+def busy_merchant(
+    engine: Engine, keyring: Keyring, admin: TestUser, note: str, name: str = "busy"
+) -> BusyMerchant:
     """Let a merchant have fees, limits, refunds, a payout, a late payment and ``note``."""
     owner = make_user(
         engine,
         keyring,
-        name="busy",
+        name=name,
         webhook_url="https://example.com/hook",
         password=PASSWORD,
     )
