@@ -213,18 +213,23 @@ def row_counts(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(text(query))}
 
 
+# One statement for all: forty of them would take as long as many a test.
+_EMPTY = "\n".join(
+    (
+        "DO $$ BEGIN",
+        "SET LOCAL session_replication_role = replica;",
+        *(f"DELETE FROM {table};" for table in (*TABLES, "heartbeats")),
+        "UPDATE book_clock SET dated_from = '1970-01-01T00:00:00Z';",
+        "UPDATE sums_mark SET upto = '2000-01-01T00:00:00Z';",
+        "UPDATE event_clock SET base = 0, purged_before = NULL, purge_user = NULL,",
+        "  purge_at = NULL, purge_id = NULL, server = s.system_identifier,",
+        "  written_by = pg_current_xact_id()::text::bigint FROM pg_control_system() AS s;",
+        "END $$",
+    )
+)
+
+
 def empty(superuser: Engine) -> None:
     """Forget every row behind the guards; for a few rows ten times faster than TRUNCATE."""
     with superuser.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))
-        for table in (*TABLES, "heartbeats"):
-            connection.execute(text(f"DELETE FROM {table}"))
-        connection.execute(text("UPDATE book_clock SET dated_from = '1970-01-01T00:00:00Z'"))
-        connection.execute(text("UPDATE sums_mark SET upto = '2000-01-01T00:00:00Z'"))
-        connection.execute(
-            text(
-                "UPDATE event_clock SET base = 0, purged_before = NULL, purge_user = NULL,"
-                " purge_at = NULL, purge_id = NULL, server = s.system_identifier,"
-                " written_by = pg_current_xact_id()::text::bigint FROM pg_control_system() AS s"
-            )
-        )
+        connection.exec_driver_sql(_EMPTY)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, create_engine, make_url
@@ -18,11 +18,32 @@ from standart.db import autocommit, make_engine
 from standart.embedded import Postgres, Valkey, start_postgres, start_valkey
 from standart.encryption import Keyring
 from standart.models import Role
+from standart.services import passwords
 from tests import builders
 from tests.builders import TestUser
 
+if TYPE_CHECKING:
+    from tests.apps import Shelf
+
 SECRET_KEY = "a secret of the tests, never of a server"
 ENCRYPTION_KEYS = encryption.generate_key()
+
+_HASHER = passwords._HASHER
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """Hash passwords the quickest way: every user of every test has one, and logs in by it."""
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_HASHER", quick)
+        yield
+
+
+@pytest.fixture
+def real_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords as the service does, for what is said about the hashes themselves."""
+    monkeypatch.setattr(passwords, "_HASHER", _HASHER)
 
 
 @pytest.fixture(scope="session")
@@ -97,25 +118,37 @@ def settings(migrated: Postgres, valkey: Valkey) -> Settings:
     )
 
 
-@pytest.fixture
-def make_app(settings: Settings, engine: Engine) -> Iterator[Callable[..., Flask]]:
-    """Make an app with some settings changed: ``make_app(rate_limit=…)``."""
-    from standart.app import create_app
-    from standart.extensions import db
+@pytest.fixture(scope="session")
+def _shelf(settings: Settings) -> Iterator[Shelf]:
+    from tests.apps import Compiled, Shelf
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": Compiled()})
+        shelf = Shelf(settings)
+        yield shelf
+        shelf.close()
+
+
+@pytest.fixture
+def make_app(settings: Settings, engine: Engine, _shelf: Shelf) -> Iterator[Callable[..., Flask]]:
+    """Make an app with some settings changed: ``make_app(rate_limit=…)``."""
+    from tests import apps
+
+    lent: list[Flask] = []
     made: list[Flask] = []
 
     def make(**changes: Any) -> Flask:
-        app = create_app(dataclasses.replace(settings, **changes))
-        made.append(app)
-        return app
+        if changes:
+            made.append(apps.special(settings, **changes))
+            return made[-1]
+        lent.append(_shelf.take())
+        return lent[-1]
 
     yield make
+    for app in lent:
+        _shelf.give_back(app)
     for app in made:
-        with app.app_context():
-            db.session.remove()
-            db.engine.dispose()
-            app.extensions["standart.engine"].dispose()
+        apps.dispose(app)
 
 
 @pytest.fixture

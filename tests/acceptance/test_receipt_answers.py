@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
 from werkzeug.test import TestResponse
 
 from standart.api import schemas
@@ -31,6 +31,7 @@ from standart.services.access import SYSTEM
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
 from tests.integration.concurrency import blocked, together, uncommitted, wait_until
 from tests.integration.movements import paid
+from tests.integration.query_count import hearing
 from tests.movements import Mover
 
 Ask = Callable[..., TestResponse]
@@ -269,9 +270,9 @@ def statements(monkeypatch: pytest.MonkeyPatch, app: Flask, act: Callable[[], An
         return hot(self, connection, parameters)
 
     monkeypatch.setattr(HotStatement, "first", first)
-    event.listen(engine, "before_cursor_execute", lambda *told: asked.append(told[2]))
-    act()
-    return asked
+    with hearing(engine) as heard:
+        act()
+    return asked + heard
 
 
 def test_a_hundred_receipts_are_a_hundred_round_trips(

@@ -110,6 +110,7 @@ def test_a_damaged_hash_opens_nothing(
     fail(session, merchant.name)
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_a_hash_of_weaker_parameters_is_renewed(
     session: Session, superuser: Engine, merchant: TestUser
 ) -> None:

@@ -65,6 +65,7 @@ def wrong_fields(error: InvalidInput) -> list[str]:
     return [each.field for each in error.errors]
 
 
+@pytest.mark.usefixtures("real_passwords")
 def test_a_user_is_kept_without_its_secrets_in_plain_text(
     session: Session, keyring: Keyring
 ) -> None:
