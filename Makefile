@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
-WORKERS ?= auto
+# Tests of processes wait for them; two more than there are cores keep the cores at work.
+WORKERS ?= $(shell expr 2 + `nproc 2>/dev/null || getconf _NPROCESSORS_ONLN`)
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -35,10 +36,10 @@ run: $(VENV)/.runtime ## Start everything: make run ARGS="--port 8001"
 	@exec $(BIN)/standart up $(ARGS)
 
 test: $(VENV)/.dev ## Run the tests against real engines
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.dev ## Run all tests, the long state machines included
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 chaos: $(VENV)/.dev ## Kill everything while 20,000 webhooks go out: make chaos ARGS="--seed 7"
 	@exec $(BIN)/python -m tests.acceptance.chaos $(ARGS)
