@@ -44,7 +44,7 @@ QUALITY = 60
 
 # Some 400 pictures are kept beside the code: most are smaller than the page, and pages that are
 # reached by an act are pictured once in each look.
-SMALLER, LESS = 0.6, 40
+SMALLER, LESS = 0.55, 40
 WHOLE = frozenset(
     {"admin.index", "transactions.detail", "transactions.index", "webhooks.one_endpoint"}
 )
