@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from uuid import UUID
 
 import segno
 from flask import flash, redirect, url_for
@@ -12,7 +13,7 @@ from standart.admin.base import Page, PanelView, actor, page
 from standart.admin.forms import ActForm
 from standart.admin.language import gettext
 from standart.admin.pages import visitor
-from standart.admin.profile_forms import CodeForm
+from standart.admin.profile_forms import DrawnForm
 from standart.errors import DomainError, Forbidden
 from standart.extensions import in_transaction, keyring
 from standart.models import User
@@ -25,16 +26,22 @@ class ProfileFactor(PanelView):
 
     @page("/second-factor")
     def second_factor(self) -> Page:
-        """Show how to set it up; what is there already has its place on the profile."""
+        """Say how it is set up; what is there already has its place on the profile."""
         if _me().second_factor:
             return redirect(url_for(".index"), 303)
-        return self._set_up(CodeForm())
+        return self.render("second_factor.html", form=DrawnForm(), secret=None)
 
-    def _set_up(self, form: CodeForm) -> str:
-        me, ring = _me(), keyring()
-        secret = in_transaction(
-            lambda session: second_factor_service.drawn_secret(session, ring, me.user_id)
-        )
+    @page("/second-factor/begin", methods=["POST"])
+    def begin_factor(self) -> Page:
+        """Draw a secret and show it in this answer; it counts once a code of it was shown."""
+        me, form = _me(), DrawnForm()
+        if me.second_factor:
+            return redirect(url_for(".index"), 303)
+        form.drawn.data = second_factor_service.draw(keyring(), me.user_id, _login_id(me))
+        return self._set_up(form)
+
+    def _set_up(self, form: DrawnForm) -> str:
+        me, secret = _me(), _drawn(form)
         if secret is None:
             return self.render("second_factor.html", form=form, secret=None)
         text = second_factor_service.as_text(secret)
@@ -47,25 +54,16 @@ class ProfileFactor(PanelView):
             path=drawn(image.matrix, 4),
         )
 
-    @page("/second-factor/begin", methods=["POST"])
-    def begin_factor(self) -> Page:
-        """Draw a secret; it counts once a code of it was shown."""
-        ring = keyring()
-        try:
-            in_transaction(lambda session: second_factor_service.draw(session, ring, _own(session)))
-        except DomainError:
-            # Another window was quicker; the profile shows how it stands.
-            return redirect(url_for(".index"), 303)
-        return redirect(url_for(".second_factor"), 303)
-
     @page("/second-factor/confirm", methods=["POST"])
     def confirm_factor(self) -> Page:
         """Take the first code, and show the recovery codes this once."""
-        me, form, ring = _me(), CodeForm(), keyring()
+        me, form, ring = _me(), DrawnForm(), keyring()
+        secret = _drawn(form)
 
         def work(session: Session) -> list[str]:
+            code = form.code.data or ""
             return second_factor_service.confirm(
-                session, actor(), ring, _own(session), form.code.data or "", keep=me.token
+                session, actor(), ring, _own(session), secret, code, keep=me.token
             )
 
         if me.second_factor:
@@ -140,6 +138,24 @@ def _me() -> Visitor:
     if somebody is None:
         raise Forbidden
     return somebody
+
+
+def _login_id(me: Visitor) -> UUID:
+    """Return by what this login is told from the others of its user.
+
+    Raises:
+        Forbidden: it is none; a page is never reached like that.
+    """
+    if me.session_id is None:
+        raise Forbidden
+    return me.session_id
+
+
+def _drawn(form: DrawnForm) -> bytes | None:
+    me = _me()
+    return second_factor_service.drawn_secret(
+        keyring(), me.user_id, _login_id(me), form.drawn.data or ""
+    )
 
 
 def _own(session: Session) -> User:

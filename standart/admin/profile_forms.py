@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_babel import lazy_gettext
-from wtforms import PasswordField, SelectField, StringField, ValidationError
+from wtforms import HiddenField, PasswordField, SelectField, StringField, ValidationError
 from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 
 from standart.admin import language, zones
@@ -19,6 +19,12 @@ class CodeForm(PanelForm):
         lazy_gettext("Code"),
         description=lazy_gettext("Six digits from your app, or one of your recovery codes."),
     )
+
+
+class DrawnForm(CodeForm):
+    """The first code of a secret that was just drawn, which comes along sealed."""
+
+    drawn = HiddenField()
 
 
 class ProofForm(PanelForm):

@@ -1,13 +1,15 @@
 """The second factor: six digits of an app (TOTP, RFC 6238), and codes of last resort.
 
-The secret is sealed by the key ring. A step of 30 seconds is used up by its first right code,
-whoever of two that come at once was later is refused. Recovery codes have 120 bits, so that
-their SHA-256 is enough at rest; each opens once.
+The secret is sealed by the key ring; until a code of it was shown it is kept by the page of the
+login that drew it and nowhere else, so nobody confirms what another login has seen. A step of 30
+seconds is used up by its first right code, whoever of two that come at once was later is refused.
+Recovery codes have 120 bits, so that their SHA-256 is enough at rest; each opens once.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import os
@@ -17,12 +19,12 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
-from sqlalchemy import CursorResult, delete, func, insert, select, text, update
+from sqlalchemy import CursorResult, delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
 from standart import clock
 from standart.encryption import Keyring
-from standart.errors import Conflict, InvalidInput
+from standart.errors import ConfigurationError, Conflict, InvalidInput
 from standart.models import RecoveryCode, SecondFactor, User
 from standart.services import audit_service, session_service
 from standart.services.access import Actor
@@ -31,11 +33,14 @@ STEP_SECONDS: Final = 30
 DRIFT: Final = 1
 """How many steps an app's clock may be ahead or behind."""
 RECOVERY_CODES: Final = 10
+DRAWN_SECONDS: Final = 900
+"""How long a secret that was drawn may be confirmed."""
 
 _ISSUER: Final = "Standart"
 _DIGITS: Final = 6
 _SECRET_BYTES: Final = 20
 _RECOVERY_BYTES: Final = 15
+_MOMENT_BYTES: Final = 8
 _CODE = re.compile(rf"[0-9]{{{_DIGITS}}}", re.ASCII)
 _RECOVERY = re.compile(r"[A-Z2-7]{24}", re.ASCII)
 
@@ -61,28 +66,27 @@ def is_enrolled(session: Session, user_id: UUID) -> bool:
     )
 
 
-def draw(session: Session, keyring: Keyring, user: User) -> None:
-    """Draw a secret for ``user``; it counts for nothing until a code of it was shown.
+def draw(keyring: Keyring, user_id: UUID, login_id: UUID) -> str:
+    """Draw a secret; return it sealed for one login of the user, as text for its page.
 
-    Raises:
-        Conflict: there is a second factor already; it must be removed first.
+    It counts for nothing until a code of it was shown.
     """
-    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
-    if is_enrolled(session, user.id):
-        raise Conflict("There is a second factor already.")
-    session.execute(delete(SecondFactor).where(SecondFactor.user_id == user.id))
-    sealed = keyring.encrypt(os.urandom(_SECRET_BYTES), _context(user.id))
-    session.execute(insert(SecondFactor).values(user_id=user.id, secret=sealed))
+    moment = int(clock.now().timestamp()).to_bytes(_MOMENT_BYTES, "big")
+    plain = moment + os.urandom(_SECRET_BYTES)
+    box = keyring.encrypt(plain, _drawn_context(user_id, login_id))
+    return base64.urlsafe_b64encode(box).decode("ascii")
 
 
-def drawn_secret(session: Session, keyring: Keyring, user_id: UUID) -> bytes | None:
-    """Return the secret that was drawn and not confirmed yet, ``None`` without one."""
-    sealed = session.scalar(
-        select(SecondFactor.secret).where(
-            SecondFactor.user_id == user_id, SecondFactor.confirmed_at.is_(None)
-        )
-    )
-    return None if sealed is None else keyring.decrypt(sealed, _context(user_id))
+def drawn_secret(keyring: Keyring, user_id: UUID, login_id: UUID, drawn: str) -> bytes | None:
+    """Return the secret that ``draw`` sealed, ``None`` when it is too old or somebody else's."""
+    try:
+        box = base64.b64decode(drawn.encode("ascii"), altchars=b"-_", validate=True)
+        plain = keyring.decrypt(box, _drawn_context(user_id, login_id))
+    except (UnicodeEncodeError, binascii.Error, ConfigurationError):
+        return None
+    moment, secret = plain[:_MOMENT_BYTES], plain[_MOMENT_BYTES:]
+    age = clock.now().timestamp() - int.from_bytes(moment, "big")
+    return secret if age <= DRAWN_SECONDS else None
 
 
 def as_text(secret: bytes) -> str:
@@ -100,32 +104,37 @@ def confirm(
     actor: Actor,
     keyring: Keyring,
     user: User,
+    secret: bytes | None,
     code: str,
     *,
     keep: str | None = None,
 ) -> list[str]:
-    """Let the secret count from now on; return recovery codes, which are shown this once.
+    """Let a drawn secret count from now on; return recovery codes, which are shown this once.
 
     Other logins of the user end, the one of the token ``keep`` goes on.
 
     Raises:
         InvalidInput: ``code`` is none of the secret's.
-        Conflict: no secret was drawn, or it counts already.
+        Conflict: there is no drawn secret, or there is a second factor already; it must be
+            removed first.
     """
-    row = session.scalar(
-        select(SecondFactor).where(SecondFactor.user_id == user.id).with_for_update()
-    )
-    if row is None or row.confirmed_at is not None:
+    # Held: who comes in by the password alone at this moment is ended with the others, or is
+    # asked for a code.
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    if secret is None or is_enrolled(session, user.id):
         raise Conflict("There is no second factor to confirm.")
-    step = _step_of(keyring.decrypt(row.secret, _context(user.id)), code)
+    step = _step_of(secret, code)
     if step is None:
         raise InvalidInput.of("code", "This code is not right, or too old.")
-    row.last_step = step
-    session.flush()
+    # What an earlier version has kept of a secret that nobody confirmed.
+    session.execute(delete(SecondFactor).where(SecondFactor.user_id == user.id))
     session.execute(
-        update(SecondFactor)
-        .where(SecondFactor.user_id == user.id)
-        .values(confirmed_at=func.clock_timestamp())
+        insert(SecondFactor).values(
+            user_id=user.id,
+            secret=keyring.encrypt(secret, _context(user.id)),
+            last_step=step,
+            confirmed_at=func.clock_timestamp(),
+        )
     )
     codes = _new_codes(session, user.id)
     session_service.end_all(session, user.id, keep=keep)
@@ -147,9 +156,7 @@ def renew_codes(session: Session, actor: Actor, user: User) -> list[str]:
     Raises:
         Conflict: there is no second factor.
     """
-    session.execute(
-        select(SecondFactor.user_id).where(SecondFactor.user_id == user.id).with_for_update()
-    )
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     if not is_enrolled(session, user.id):
         raise Conflict("There is no second factor.")
     codes = _new_codes(session, user.id)
@@ -167,6 +174,7 @@ def remove(session: Session, actor: Actor, user: User, *, keep: str | None = Non
 
     Removing what is not there changes nothing.
     """
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
     gone = session.execute(
         delete(SecondFactor)
@@ -259,3 +267,7 @@ def _totp(secret: bytes) -> TOTP:
 
 def _context(user_id: UUID) -> bytes:
     return b"second factor " + user_id.bytes
+
+
+def _drawn_context(user_id: UUID, login_id: UUID) -> bytes:
+    return b"drawn second factor " + user_id.bytes + login_id.bytes

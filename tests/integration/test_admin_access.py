@@ -69,7 +69,7 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("profile.ask_revoke", "GET"): (303, 404, 404),
     ("profile.revoke_key", "POST"): (303, 404, 404),
     ("profile.second_factor", "GET"): (303, 200, 200),
-    ("profile.begin_factor", "POST"): (303, 303, 303),
+    ("profile.begin_factor", "POST"): (303, 200, 200),
     ("profile.confirm_factor", "POST"): (303, 409, 409),
     ("profile.ask_factor", "GET"): (303, 200, 200),
     ("profile.remove_factor", "POST"): (303, 303, 303),
@@ -600,6 +600,23 @@ def test_unknown_and_foreign_objects_look_the_same(scene: Scene, merchant: TestU
         missing = panel.get(f"/admin/{kind}/{unknown}")
         assert foreign.status_code == missing.status_code == 404
         assert _plain(foreign.text, str(scene.values[name])) == _plain(missing.text, unknown)
+
+
+@pytest.mark.parametrize("kind", ["transaction_id", "user_id", "payout_id", "endpoint_id"])
+def test_the_search_does_not_tell_foreign_ids_from_unknown_ones(
+    scene: Scene, engine: Engine, merchant: TestUser, kind: str
+) -> None:
+    unknown, foreign = "00000000-0000-7000-8000-000000000000", str(scene.values[kind])
+    # A merchant chooses its references, so an id may be one.
+    mine = [make_transaction(engine, merchant, reference=each)["id"] for each in (unknown, foreign)]
+    panel = Panel(scene.app.test_client())
+    panel.log_in(merchant)
+
+    found = [panel.get(f"/admin/search/?q={each}") for each in (unknown, foreign)]
+
+    assert [each.headers.get("Location") for each in found] == [
+        f"/admin/transactions/{each}" for each in mine
+    ]
 
 
 def _plain(page: str, address: str) -> str:

@@ -13,10 +13,9 @@ from werkzeug.test import TestResponse
 from standart.encryption import Keyring
 from standart.models import Role
 from tests.builders import PASSWORD, TestUser, make_transaction, make_user
-from tests.integration.factors import code_of, enrol, forget_steps, from_text
+from tests.integration.factors import begin, code_of, enrol, forget_steps
 from tests.integration.panel import Panel
 
-_SECRET = re.compile(r'<code class="whole secret">([A-Z2-7 ]+)</code>')
 _CODES = re.compile(r'<code class="secret">([A-Z2-7-]{29})</code>')
 OTHER = "another long password"
 
@@ -39,15 +38,13 @@ def test_it_is_set_up_and_asked_for(app: Flask, admin: TestUser, engine: Engine)
     other.log_in(admin)
 
     assert "Set it up" in panel.get("/admin/profile/second-factor").text
-    page = panel.follow(panel.post("/admin/profile/second-factor/begin"))
-    shown = _SECRET.search(page)
-    assert shown
-    assert '<svg class="qr"' in page
-    secret = from_text(shown[1])
-    wrong = panel.post("/admin/profile/second-factor/confirm", {"code": "12345"})
+    secret, carried = begin(panel)
+    address = "/admin/profile/second-factor/confirm"
+    wrong = panel.post(address, {**carried, "code": "12345"})
     assert wrong.status_code == 422
     assert "not right" in wrong.text
-    done = panel.post("/admin/profile/second-factor/confirm", {"code": code_of(secret)})
+    assert '<svg class="qr"' in wrong.text
+    done = panel.post(address, {**carried, "code": code_of(secret)})
 
     codes = _CODES.findall(done.text)
     assert done.status_code == 201
@@ -73,6 +70,26 @@ def test_it_is_set_up_and_asked_for(app: Flask, admin: TestUser, engine: Engine)
     cookie = next(each for each in let_in.headers.getlist("Set-Cookie") if "_session=" in each)
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
+
+
+def test_nobody_confirms_a_secret_that_another_login_has_seen(
+    app: Flask, admin: TestUser, connection: Connection
+) -> None:
+    stranger, owner = Panel(app.test_client()), Panel(app.test_client())
+    for panel in (stranger, owner):
+        panel.log_in(admin)
+    address = "/admin/profile/second-factor/confirm"
+    theirs, planted = begin(stranger)
+
+    assert "Set it up" in owner.get("/admin/profile/second-factor").text
+    assert 'class="qr"' not in owner.get("/admin/profile/second-factor").text
+    refused = owner.post(address, {**planted, "code": code_of(theirs)})
+    assert refused.status_code == 409
+    secret, carried = begin(owner)
+    begin(stranger)
+    assert owner.post(address, {**carried, "code": code_of(secret)}).status_code == 201
+    assert stranger.post(address, {**planted, "code": code_of(theirs)}).status_code == 303
+    assert connection.scalar(text("SELECT count(*) FROM second_factors")) == 1
 
 
 def test_the_code_page_is_nothing_without_a_password(app: Flask, admin: TestUser) -> None:
@@ -143,11 +160,8 @@ def test_who_must_have_one_reaches_nothing_before(
     if must:
         assert answer.headers["Location"] == "/admin/profile/second-factor"
         assert panel.post("/admin/profile/keys", {"scopes": ["read"]}).status_code == 303
-        page = panel.follow(panel.post("/admin/profile/second-factor/begin"))
-        shown = _SECRET.search(page)
-        assert shown
-        code = code_of(from_text(shown[1]))
-        panel.post("/admin/profile/second-factor/confirm", {"code": code})
+        secret, carried = begin(panel)
+        panel.post("/admin/profile/second-factor/confirm", {**carried, "code": code_of(secret)})
         assert panel.get("/admin/").status_code == 200
 
 

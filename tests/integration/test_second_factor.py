@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
+from standart import clock
+from standart.clock import new_id
 from standart.config import Settings
 from standart.db import autocommit, transaction
 from standart.encryption import Keyring, generate_key
@@ -23,8 +26,8 @@ from standart.services import (
 )
 from standart.services.access import SYSTEM
 from tests.builders import PASSWORD, TestUser, make_user
-from tests.integration.concurrency import together
-from tests.integration.factors import code_of, enrol, forget_steps
+from tests.integration.concurrency import blocked, together
+from tests.integration.factors import code_of, drawn, enrol, forget_steps
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 WRONG = "000000"
@@ -141,15 +144,35 @@ def test_a_code_counts_once_and_those_before_it_no_more(
 def test_the_code_that_set_it_up_is_used_as_well(
     engine: Engine, keyring: Keyring, admin: TestUser, session: Session
 ) -> None:
-    user = session.get_one(User, admin.id)
-    second_factor_service.draw(session, keyring, user)
-    secret = second_factor_service.drawn_secret(session, keyring, admin.id)
-    assert secret
+    secret = drawn(keyring, admin.id)
     code = code_of(secret)
-    second_factor_service.confirm(session, SYSTEM, keyring, user, code)
+    user = session.get_one(User, admin.id)
+    second_factor_service.confirm(session, SYSTEM, keyring, user, secret, code)
     session.commit()
 
     refused(engine, keyring, half_open(engine, admin), code)
+
+
+def test_a_drawn_secret_is_for_the_login_that_drew_it_and_for_some_minutes(
+    keyring: Keyring, admin: TestUser, merchant: TestUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login_id = new_id()
+    sealed = second_factor_service.draw(keyring, admin.id, login_id)
+
+    assert second_factor_service.drawn_secret(keyring, admin.id, login_id, sealed)
+    for user_id, other, text_ in (
+        (admin.id, new_id(), sealed),
+        (merchant.id, login_id, sealed),
+        (admin.id, login_id, ""),
+        (admin.id, login_id, "é" + sealed),
+        (admin.id, login_id, "A" * len(sealed)),
+        (admin.id, login_id, "nonsense\n"),
+        (admin.id, login_id, sealed[:-8] + "AAAAAAAA"),
+    ):
+        assert second_factor_service.drawn_secret(keyring, user_id, other, text_) is None
+    later = clock.now() + timedelta(seconds=second_factor_service.DRAWN_SECONDS + 2)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    assert second_factor_service.drawn_secret(keyring, admin.id, login_id, sealed) is None
 
 
 def test_of_two_logins_with_one_code_one_wins(
@@ -327,23 +350,54 @@ def test_to_set_it_up_ends_the_other_logins(
     mine, other = (
         session_service.open_session(session, user, ip=HERE, user_agent=None) for _ in range(2)
     )
-    second_factor_service.draw(session, keyring, user)
-    secret = second_factor_service.drawn_secret(session, keyring, user.id)
-    assert secret
+    secret = drawn(keyring, user.id)
     session.commit()
-    with pytest.raises(InvalidInput):
-        second_factor_service.confirm(session, SYSTEM, keyring, user, wrong_for(secret))
+    for wrong in (wrong_for(secret), ""):
+        with pytest.raises(InvalidInput):
+            second_factor_service.confirm(session, SYSTEM, keyring, user, secret, wrong)
+    with pytest.raises(Conflict):
+        second_factor_service.confirm(session, SYSTEM, keyring, user, None, code_of(secret))
     assert not second_factor_service.is_enrolled(session, user.id)
 
-    second_factor_service.confirm(session, SYSTEM, keyring, user, code_of(secret), keep=mine)
+    code = code_of(secret)
+    second_factor_service.confirm(session, SYSTEM, keyring, user, secret, code, keep=mine)
     session.commit()
 
     assert opens(connection, mine)
     assert not opens(connection, other)
     with pytest.raises(Conflict):
-        second_factor_service.draw(session, keyring, user)
-    with pytest.raises(Conflict):
-        second_factor_service.confirm(session, SYSTEM, keyring, user, code_of(secret, 1))
+        second_factor_service.confirm(session, SYSTEM, keyring, user, secret, code_of(secret, 1))
+
+
+def test_whoever_comes_in_while_it_is_set_up_is_asked_for_a_code(
+    engine: Engine,
+    keyring: Keyring,
+    admin: TestUser,
+    session: Session,
+    superuser: Engine,
+    connection: Connection,
+) -> None:
+    def come_in() -> bool:
+        with Session(engine) as own, transaction(own):
+            user = login_service.log_in(own, name=admin.name, password=PASSWORD, ip=HERE)
+            return second_factor_service.is_enrolled(own, user.id)
+
+    def once_more() -> list[str]:
+        with Session(engine) as own, transaction(own):
+            user, secret = own.get_one(User, admin.id), drawn(keyring, admin.id)
+            return second_factor_service.confirm(
+                own, SYSTEM, keyring, user, secret, code_of(secret)
+            )
+
+    for act in (come_in, once_more):
+        secret, user = drawn(keyring, admin.id), session.get_one(User, admin.id)
+        second_factor_service.confirm(session, SYSTEM, keyring, user, secret, code_of(secret))
+        with blocked(superuser, act) as other:
+            session.commit()
+        assert other.result() is True or isinstance(other.result(), Conflict)
+        assert second_factor_service.is_enrolled(session, admin.id)
+        second_factor_service.remove(session, SYSTEM, session.get_one(User, admin.id))
+        session.commit()
 
 
 def test_to_take_it_away_ends_all_logins_and_is_written_down(
