@@ -82,7 +82,8 @@ def find(connection: Connection, actor: Actor, wanted: str) -> list[Hit]:
     if not wanted:
         return []
     owner = {"owner_id": None if actor.sees_all else actor.user_id}
-    found = _by_id(connection, actor, wanted)
+    found = [row for row in _by_id(connection, actor, wanted) if actor.owns(row.user_id)]
+    # What is somebody else's is as unknown: it must not keep one's own from being found.
     if not found:
         named = {**owner, "text": wanted, "beyond": first_beyond(wanted)}
         found = [
