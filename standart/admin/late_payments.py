@@ -7,7 +7,7 @@ from uuid import UUID
 
 from flask import flash, redirect, url_for
 
-from standart.admin import messages, movements
+from standart.admin import messages, movements, proof
 from standart.admin.adjustments import Adjustments
 from standart.admin.base import Page, actor, origin, page
 from standart.admin.formats import amount as shown_amount
@@ -39,6 +39,8 @@ class LatePayments(Adjustments):
             return redirect(back, HTTPStatus.SEE_OTHER)
         shown = f"{shown_amount(found['amount'])} {found['currency']}"
         two = movements.takes_two(found["amount"], found["currency"])
+        if two and (asked := proof.demand()):
+            return asked
         return self.render(
             "move_ask.html",
             form=ActForm(),
@@ -74,7 +76,11 @@ class LatePayments(Adjustments):
 
     @page("/late/<uuid:transaction_id>", methods=["POST"])
     def record_late(self, transaction_id: UUID) -> Page:
-        """Make the confirmed transaction; twice is once."""
+        """Make the confirmed transaction; twice is once. A large sum takes two people."""
+        found = fetch(transaction_id)
+        two = movements.takes_two(found["amount"], found["currency"])
+        if two and (asked := proof.demand()):
+            return asked
         late, alone = LatePayment(transaction_id=transaction_id), settings().four_eyes_above
         try:
             answer = on_connection(

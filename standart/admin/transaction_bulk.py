@@ -9,7 +9,7 @@ from uuid import UUID
 from flask import redirect, request, url_for
 from sqlalchemy.orm import Session
 
-from standart.admin import listing, transaction_filters
+from standart.admin import listing, proof, transaction_filters
 from standart.admin.base import Page, PanelView, actor, origin, page
 from standart.admin.forms import CancelForm
 from standart.admin.language import gettext
@@ -34,10 +34,12 @@ class TransactionBulk(PanelView):
         ids = in_transaction(_chosen)
         if not ids:
             return redirect(url_for(".index", **transaction_filters.parameters()), 303)
-        return self._bulk_page(act, ids, new_id(), CancelForm())
-
-    def _bulk_page(self, act: str, ids: list[UUID], act_id: UUID, form: CancelForm) -> str:
         shown = _preview(act, ids)
+        if _takes_two(shown) and (asked := proof.demand()):
+            return asked
+        return self._bulk_page(act, shown, new_id(), CancelForm())
+
+    def _bulk_page(self, act: str, shown: Preview, act_id: UUID, form: CancelForm) -> str:
         return self.render(
             "bulk_ask.html",
             act=act,
@@ -55,10 +57,11 @@ class TransactionBulk(PanelView):
         ids = _ids(request.form.get("ids", "").split(","))
         if act_id is None or not ids:
             raise InvalidInput.of("act_id", "is missing; choose the transactions again")
-        form = CancelForm()
+        form, before = CancelForm(), _preview(act, ids)
         if not form.validate():
-            return self._bulk_page(act, ids, act_id, form), HTTPStatus.UNPROCESSABLE_ENTITY
-        before = _preview(act, ids)
+            return self._bulk_page(act, before, act_id, form), HTTPStatus.UNPROCESSABLE_ENTITY
+        if _takes_two(before) and (asked := proof.demand()):
+            return asked
         deadline = monotonic() + BUDGET_SECONDS
         results = on_connection(
             lambda connection: bulk_service.settle(
@@ -81,6 +84,7 @@ class TransactionBulk(PanelView):
             act_id=act_id,
             results=results,
             counts=counts,
+            reason=form.reason.data or "",
             rest=",".join(
                 str(each.item.id) for each in results if each.outcome is Outcome.NOT_REACHED
             ),
@@ -116,6 +120,11 @@ def _preview(act: str, ids: list[UUID]) -> Preview:
             connection, actor(), ids, Action(act), alone=settings().four_eyes_above
         )
     )
+
+
+def _takes_two(shown: Preview) -> bool:
+    """Whether a sum is among them that one person may not confirm alone."""
+    return any(each.two and each.can for each in shown.items)
 
 
 def _sums(shown: Preview) -> list[Sum]:

@@ -366,14 +366,15 @@ def test_what_is_not_reached_in_time_is_told_and_can_be_sent_again(
     app.extensions["standart.nudge"] = lambda: None
     made = [make_transaction(engine, merchant)["id"] for _ in range(2)]
     asked = panel.post(f"{LIST}bulk/cancel/ask", {"id": made}).text
-    form = {name: hidden(asked, name) for name in ("act_id", "ids")}
+    form = {name: hidden(asked, name) for name in ("act_id", "ids")} | {"reason": "gone <b>"}
     monkeypatch.setattr(transaction_bulk, "BUDGET_SECONDS", -1.0)
     told = panel.post(f"{LIST}bulk/cancel", form).text
     assert "Not reached in time: <b>2</b>" in told
     assert set(statuses(connection).values()) == {"pending"}
     monkeypatch.undo()
-    rest = {name: hidden(told, name) for name in ("act_id", "ids")}
+    rest = {name: unescape(hidden(told, name)) for name in ("act_id", "ids", "reason")}
     assert "Done: <b>2</b>" in panel.post(f"{LIST}bulk/cancel", rest).text
+    assert set(connection.scalars(text("SELECT reason FROM transactions"))) == {"gone <b>"}
 
 
 def test_bulk_needs_an_admin_ids_and_a_token(

@@ -233,6 +233,75 @@ def test_a_large_confirm_is_asked_for_too(
     assert panel.post(f"/admin/transactions/{small['id']}/confirm").status_code == 303
 
 
+def test_large_sums_among_many_are_asked_for_too(
+    make_app: Callable[..., Flask],
+    admin: TestUser,
+    merchant: TestUser,
+    superuser: Engine,
+    engine: Engine,
+    connection: Connection,
+) -> None:
+    panel = Panel(make_app(four_eyes_above={"RUB": 1_000_00}).test_client())
+    panel.log_in(admin)
+    grow_old(superuser)
+    small, large = (
+        make_transaction(engine, merchant, amount=sum_)["id"] for sum_ in ("9.00", "5000.00")
+    )
+    act_id = "00000000-0000-7000-8000-0000000000aa"
+    one = {"ids": small, "act_id": act_id}
+    both = {"ids": f"{small},{large}", "act_id": act_id}
+
+    question = panel.post("/admin/transactions/bulk/confirm/ask", {"id": [small, large]})
+    refused = panel.post("/admin/transactions/bulk/confirm", both)
+
+    assert [question.status_code, refused.status_code] == [403, 403]
+    assert f'name="ids" value="{small},{large}"' in refused.text
+    assert not connection.scalar(text("SELECT count(*) FROM approvals"))
+    assert panel.post("/admin/transactions/bulk/cancel/ask", {"id": large}).status_code == 200
+    assert panel.post("/admin/transactions/bulk/confirm", one).status_code == 200
+    done = panel.post("/admin/transactions/bulk/confirm", {**both, "proof_password": PASSWORD})
+    assert done.status_code == 200
+    assert connection.scalar(text("SELECT count(*) FROM approvals")) == 1
+
+
+def test_a_large_late_payment_and_every_adjustment_are_asked_for_too(
+    make_app: Callable[..., Flask],
+    admin: TestUser,
+    merchant: TestUser,
+    superuser: Engine,
+    engine: Engine,
+    connection: Connection,
+) -> None:
+    panel = Panel(make_app(four_eyes_above={"RUB": 1_000_00}).test_client())
+    panel.log_in(admin)
+    small, large = (
+        make_transaction(engine, merchant, amount=sum_)["id"] for sum_ in ("9.00", "5000.00")
+    )
+    for each in (small, large):
+        panel.post(f"/admin/transactions/{each}/cancel")
+    once = {"once": "00000000-0000-7000-8000-0000000000bb"}
+    new = {"user": merchant.name, "direction": "credit", "reason": "Counted anew."}
+    kept = panel.post("/admin/refunds/adjustments/create", {**new, **once, "amount": "5000.00"})
+    waits = kept.headers["Location"]
+    grow_old(superuser)
+
+    assert panel.get(f"/admin/refunds/late/{small}/ask").status_code == 200
+    way = panel.get(f"/admin/refunds/late/{large}/ask").headers["Location"]
+    assert way.startswith("/admin/profile/prove")
+    refused = [
+        panel.post(f"/admin/refunds/late/{large}"),
+        panel.post("/admin/refunds/adjustments/new", {**new, "amount": "1.00"}),
+        panel.post("/admin/refunds/adjustments/create", {**new, **once, "amount": "1.00"}),
+        panel.post(f"{waits}/approve"),
+    ]
+    assert [each.status_code for each in refused] == [403] * 4
+    assert connection.scalar(text("SELECT count(*) FROM approvals")) == 1, "that of its maker"
+    assert panel.post(f"/admin/refunds/late/{small}").status_code == 303
+    proven = panel.post(f"/admin/refunds/late/{large}", {"proof_password": PASSWORD})
+    assert proven.status_code == 303
+    assert connection.scalar(text("SELECT count(*) FROM approvals")) == 2
+
+
 def test_ones_own_password_keeps_this_login_and_ends_the_others(
     app: Flask, merchant: TestUser, connection: Connection
 ) -> None:
