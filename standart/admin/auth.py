@@ -37,8 +37,8 @@ from standart.services.session_service import Visitor
 SESSION_COOKIE: Final = "standart_session"
 PENDING_COOKIE: Final = "standart_pending"
 
-# What a script fetches by itself shows nobody's presence.
-RENEWED_BY_SCRIPT: Final = frozenset({f"{ROOT}/live"})
+# What pages fetch by themselves shows nobody's presence; the chart is drawn anew with the rest.
+_FETCHED: Final = frozenset({f"{ROOT}/live", f"{ROOT}/chart"})
 
 # Where a login may lead: a path of the panel, printable ASCII, no backslash (browsers read
 # it as a slash).
@@ -81,10 +81,20 @@ def load_user(incoming: Request) -> PanelUser | None:
             token,
             idle_seconds=configured.session_idle_seconds,
             lifetime_seconds=configured.session_lifetime_seconds,
-            touch=incoming.path not in RENEWED_BY_SCRIPT,
+            touch=not _by_itself(incoming),
         )
     )
     return None if found is None else PanelUser(found)
+
+
+def _by_itself(incoming: Request) -> bool:
+    """Whether a page may have asked that nobody looks at: one that renews itself, or its parts.
+
+    Without script the dashboard is loaded anew as a whole, as often as its address says.
+    """
+    if incoming.path in _FETCHED:
+        return True
+    return incoming.path == f"{ROOT}/" and incoming.args.get("refresh", "0") != "0"
 
 
 def init_app(app: Flask) -> None:

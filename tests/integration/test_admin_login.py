@@ -117,6 +117,38 @@ def test_a_login_ends_by_itself(
     assert panel.get("/admin/").headers["Location"].startswith("/login")
 
 
+@pytest.mark.parametrize("path", ["/admin/live", "/admin/chart", "/admin/?refresh=10"])
+def test_a_dashboard_that_renews_itself_keeps_nobody_logged_in(
+    app: Flask, admin: TestUser, superuser: Engine, path: str
+) -> None:
+    panel = Panel(app.test_client())
+    panel.log_in(admin)
+    for _ in range(2):
+        with superuser.begin() as connection:
+            connection.execute(
+                text("UPDATE panel_sessions SET last_seen_at = last_seen_at - interval '10 min'")
+            )
+        last = panel.get(path)
+
+    assert last.headers["Location"].startswith("/login")
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/?refresh=0", "/admin/transactions/"])
+def test_who_looks_at_pages_stays_logged_in(
+    app: Flask, admin: TestUser, superuser: Engine, path: str
+) -> None:
+    panel = Panel(app.test_client())
+    panel.log_in(admin)
+    for _ in range(2):
+        with superuser.begin() as connection:
+            connection.execute(
+                text("UPDATE panel_sessions SET last_seen_at = last_seen_at - interval '10 min'")
+            )
+        last = panel.get(path)
+
+    assert last.status_code == 200
+
+
 @pytest.mark.parametrize("token", ["", "x", "é" * 40, "0" * 5000, "\udcff"])
 def test_a_made_up_token_opens_nothing(app: Flask, token: str, admin: TestUser) -> None:
     header = f"standart_session={token}".encode("utf-8", "surrogateescape").decode("latin-1")
