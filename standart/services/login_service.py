@@ -9,7 +9,9 @@ try them has the password, and the owner still comes in by a recovery code.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -27,6 +29,9 @@ FAILURES_PER_NAME: Final = 10
 FAILURES_PER_ADDRESS: Final = 50
 CODE_FAILURES_PER_NAME: Final = 50
 FAILURE_WINDOW: Final = timedelta(minutes=30)
+
+# Whoever has one address of IPv6 has as a rule all of its network, 2^64 of them.
+_NETWORK: Final = 64
 
 PENDING_LIFETIME: Final = timedelta(minutes=5)
 """How long a right password waits for its code."""
@@ -96,7 +101,8 @@ def enter_code(
     _enter_queue(session, user.name, ip)
     # Held: whoever changes the password or the role at this moment ends what we open, or we
     # find the pending login gone.
-    session.refresh(user, with_for_update={"key_share": True, "of": User})
+    if not _hold(session, user):
+        raise Unauthenticated("The password is asked for again.")
     if not _code_is_right(session, keyring, user, code):
         _count(session, user.name, ip, LoginStep.CODE)
         raise Unauthenticated("Wrong code.")
@@ -173,12 +179,22 @@ def _opens(session: Session, user: User, password: str) -> bool:
     matches = passwords.matches(known or passwords.hash_of_nobody(), password)
     if not matches or known is None:
         return False
-    session.refresh(user, with_for_update={"key_share": True, "of": User})
-    if not user.active or user.password_hash != known:
+    if not _hold(session, user) or not user.active or user.password_hash != known:
         return False
     if passwords.is_weak(known):
         user.password_hash = passwords.hashed(password)
     return True
+
+
+def _hold(session: Session, user: User) -> bool:
+    """Lock a user as it is now; return whether it is still there."""
+    held = (
+        select(User)
+        .where(User.id == user.id)
+        .with_for_update(key_share=True, of=User)
+        .execution_options(populate_existing=True)
+    )
+    return session.scalar(held) is not None
 
 
 def _code_is_right(session: Session, keyring: Keyring, user: User, code: str) -> bool:
@@ -202,6 +218,7 @@ def _enter_queue(session: Session, name: str, ip: str) -> None:
     Raises:
         TooManyRequests: this name from this address, or this address, has used up its tries.
     """
+    ip = _place(ip)
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"login {ip}", 0))))
     recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
     counts = session.execute(
@@ -218,17 +235,29 @@ def _enter_queue(session: Session, name: str, ip: str) -> None:
 
 
 def _count(session: Session, name: str, ip: str, step: LoginStep) -> None:
-    session.execute(insert(LoginFailure).values(name=_failure_name(name), ip=ip, step=step))
+    failure = {"name": _failure_name(name), "ip": _place(ip), "step": step}
+    session.execute(insert(LoginFailure).values(**failure))
 
 
 def _forget(session: Session, name: str, ip: str) -> None:
     """Begin to count anew for whoever came in; what others tried elsewhere still counts."""
-    mine = (LoginFailure.name == _failure_name(name)) & (LoginFailure.ip == ip)
+    mine = (LoginFailure.name == _failure_name(name)) & (LoginFailure.ip == _place(ip))
     session.execute(delete(LoginFailure).where(mine))
 
 
 def _failure_name(name: str) -> str:
     return name[:128].replace("\0", "").lower()
+
+
+def _place(ip: str) -> str:
+    """Return what counts as one address: an IPv4 one, or a network of IPv6."""
+    with suppress(ValueError):
+        address = ipaddress.ip_address(ip)
+        if isinstance(address, ipaddress.IPv6Address):
+            if address.ipv4_mapped is not None:
+                return str(address.ipv4_mapped)
+            return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))
+    return ip
 
 
 def _digest(token: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import TooManyRequests, Unauthenticated
 from standart.models import Role, User
-from standart.services import login_service, session_service, user_service
+from standart.services import login_service, passwords, session_service, user_service
 from standart.services.access import SYSTEM
 from standart.services.session_service import Visitor
 from tests.builders import PASSWORD, TestUser, make_user, row_counts
@@ -173,6 +174,43 @@ def test_an_address_that_tries_many_names_is_closed_out(
     with pytest.raises(TooManyRequests):
         log_in(session, admin.name)
     assert log_in(session, admin.name, ip="192.0.2.2").id == admin.id
+
+
+@pytest.mark.parametrize(
+    ("addresses", "other"),
+    [
+        # A network of IPv6 is what one customer has: 2^64 addresses to try from.
+        ([f"2001:db8:1:2::{n:x}" for n in range(1, 99)], "2001:db8:1:3::1"),
+        # IPv4 as a socket for both sees it.
+        (["::ffff:192.0.2.1", "192.0.2.1"], "::ffff:192.0.2.2"),
+    ],
+)
+def test_whoever_has_many_addresses_has_no_more_tries(
+    session: Session, merchant: TestUser, addresses: list[str], other: str
+) -> None:
+    for _, address in zip(range(login_service.FAILURES_PER_NAME), cycle(addresses), strict=False):
+        fail(session, merchant.name, ip=address)
+
+    for address in addresses:
+        with pytest.raises(TooManyRequests):
+            log_in(session, merchant.name, ip=address)
+    assert log_in(session, merchant.name, ip=other).id == merchant.id
+
+
+def test_a_login_that_lost_its_user_is_refused(
+    session: Session, engine: Engine, merchant: TestUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches = passwords.matches
+
+    def and_gone(known: str, password: str) -> bool:
+        with Session(engine) as other, transaction(other):
+            user_service.delete_user(other, SYSTEM, user_service.get_user(other, merchant.id))
+        return matches(known, password)
+
+    monkeypatch.setattr(passwords, "matches", and_gone)
+
+    with pytest.raises(Unauthenticated):
+        log_in(session, merchant.name)
 
 
 def test_failures_count_for_half_an_hour(
