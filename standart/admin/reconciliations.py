@@ -36,6 +36,7 @@ from standart.services.reconciliation_spool import spool
 _OFFERED_NAMES: Final = 100
 _PAGE: Final = 1000
 _LONGEST_NAME: Final = 255
+_LAST_ROW: Final = 2**31 - 1
 
 
 class Reconciliations(Statements):
@@ -133,7 +134,7 @@ def _details(session: Session, run_id: UUID) -> dict[str, Any]:
         by,
         run,
         outcome=outcome,
-        after=listing.after_number() or 0,
+        after=min(listing.after_number() or 0, _LAST_ROW),
         limit=listing.page_size() + 1,
     )
     ids = {each.user_id for each in rows if each.user_id} | (

@@ -123,12 +123,17 @@ def moment(text: str, zone: tzinfo, day: int = 0) -> datetime:
         ValueError: it is neither.
     """
     try:
+        return _moment(text, zone, day)
+    except OverflowError as error:
+        raise ValueError(text) from error
+
+
+def _moment(text: str, zone: tzinfo, day: int) -> datetime:
+    try:
         on = date.fromisoformat(text) + timedelta(days=day)
         return language.from_wall_clock(datetime.combine(on, time()), zone)
     except ValueError:
         at = datetime.fromisoformat(text)
-    except OverflowError as error:
-        raise ValueError(text) from error
     return at.astimezone(UTC) if at.tzinfo else language.from_wall_clock(at, zone)
 
 

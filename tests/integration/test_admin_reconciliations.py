@@ -210,3 +210,6 @@ def test_pages_of_rows_go_by_key(panel: Panel) -> None:
 
     assert first.count('data-label="Line"') == 25
     assert second.count('data-label="Line"') == 5
+    address = answer.headers["Location"]
+    for far in ("2147483648", "9223372036854775807", "9" * 30):
+        assert panel.get(f"{address}?after={far}").status_code == 200
