@@ -197,6 +197,12 @@ class NameTaken(Conflict):
     code, title = "name_taken", "Name taken"
 
 
+class UserChanged(Conflict):
+    """Somebody else has changed this user since it was shown."""
+
+    code, title = "user_changed", "User changed"
+
+
 class UserHasHistory(Conflict):
     """A user with transactions cannot be deleted; deactivate it instead."""
 

@@ -17,6 +17,10 @@ ERRORS: Final = {
     "insufficient_scope": lazy_gettext("This is not allowed for you."),
     "not_found": lazy_gettext("There is no such page or object."),
     "name_taken": lazy_gettext("A user of this name exists already."),
+    "user_changed": lazy_gettext(
+        "Nothing was saved: this user was changed meanwhile. Below is what is true now; change it "
+        "again."
+    ),
     "user_has_history": lazy_gettext(
         "A user with transactions cannot be deleted; deactivate it instead."
     ),

@@ -12,6 +12,7 @@ from flask_babel import lazy_gettext
 from flask_wtf import FlaskForm
 from wtforms import (
     BooleanField,
+    HiddenField,
     PasswordField,
     SelectField,
     SelectMultipleField,
@@ -34,6 +35,7 @@ from standart.errors import (
 )
 from standart.extensions import settings
 from standart.models import Role, Scope, User
+from standart.services import user_service
 from standart.services.access import SCOPES_OF
 from standart.webhooks.addresses import UrlRules, parse_url
 
@@ -150,6 +152,7 @@ class KnownUserForm(UserForm):
         lazy_gettext("Password"),
         description=lazy_gettext("A blank password stays as it is. At least 12 characters."),
     )
+    seen = HiddenField()
 
     def values(self) -> dict[str, Any]:
         """Return the fields as in ``UserForm``, and the switch for references."""
@@ -157,6 +160,7 @@ class KnownUserForm(UserForm):
 
     def show(self, user: User) -> None:
         """Fill in what is known of ``user``; the password is never shown."""
+        self.seen.data = user_service.fingerprint(user)
         self.name.data = user.name
         self.role.data = user.role.value
         self.commission_rate.data = money.format_rate(Decimal(user.commission_rate))

@@ -27,7 +27,7 @@ from standart.admin.language import gettext
 from standart.admin.pages import visitor
 from standart.admin.user_secrets import UserSecrets
 from standart.clock import now
-from standart.errors import DomainError, NotFound
+from standart.errors import DomainError, NotFound, UserChanged
 from standart.extensions import in_transaction, keyring, settings
 from standart.models import DisabledReason, PanelSession, User
 from standart.services import (
@@ -159,12 +159,20 @@ class Users(UserSecrets):
                 # To save a URL, the same one too, is to say that its receiver is back.
                 changed.setdefault("webhook_url", user.webhook_url)
             if changed:
-                user_service.update_user(session, actor(), user, keep=_own_login(user), **changed)
+                seen = form.seen.data or None
+                user_service.update_user(
+                    session, actor(), user, keep=_own_login(user), seen=seen, **changed
+                )
 
         try:
             in_transaction(work)
         except NotFound:
             raise
+        except UserChanged as error:
+            user = _fetch(user_id)
+            form.show(user)
+            form.take(error)
+            return self.render("user_form.html", form=form, user=user), error.status
         except DomainError as error:
             form.take(error)
             user = _fetch(user_id)

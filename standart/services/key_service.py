@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from standart.clock import new_id, now
 from standart.errors import InvalidInput, NotFound, Unauthenticated
 from standart.models import ApiKey, Role, Scope, User
-from standart.services import audit_service
+from standart.services import audit_service, standing
 from standart.services.access import SCOPES_OF, SETTLERS, Actor, Origin
 
 PREFIX = "sk_live_"
@@ -111,16 +111,16 @@ def create_key(
         InvalidInput: a scope that the user's role does not have, no scope at all, or a
             lifetime that is not positive or ends after the year 9999.
         NotFound: the user was deleted meanwhile.
+        Unauthenticated: the actor has lost its rights meanwhile.
     """
     wanted = frozenset(scopes)
     if not wanted:
         raise InvalidInput.of("scopes", "Name at least one scope.")
     expires_at = None if lifetime is None else _end_of(lifetime)
-    # Locked, so that whoever takes the user's role away at this moment finds this key, or we
+    # Held, so that whoever takes the user's role away at this moment finds this key, or we
     # find the role gone.
-    role = session.scalar(
-        select(User.role).where(User.id == user.id).with_for_update(read=True, of=User)
-    )
+    standing.require(session, actor, user.id)
+    role = session.scalar(select(User.role).where(User.id == user.id))
     if role is None:
         raise NotFound("There is no such user.")
     if Scope.CONFIRM in wanted and role not in SETTLERS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +21,7 @@ from standart.errors import (
     InvalidInput,
     NameTaken,
     NotFound,
+    UserChanged,
     UserHasHistory,
 )
 from standart.models import (
@@ -37,7 +40,7 @@ from standart.models import (
     User,
     WebhookEndpoint,
 )
-from standart.services import audit_service, endpoint_service, passwords, session_service
+from standart.services import audit_service, endpoint_service, passwords, session_service, standing
 from standart.services.access import SCOPES_OF, Actor
 
 
@@ -69,7 +72,9 @@ def create_user(
     Raises:
         NameTaken: the name is in use, in whatever case.
         InvalidInput: name, currency, time zone or password is not acceptable.
+        Unauthenticated: the actor has lost its rights meanwhile.
     """
+    standing.require(session, actor)
     money.digits_of(currency)
     user_id = new_id()
     user = User(
@@ -106,18 +111,25 @@ def update_user(
     unique_reference: bool | _Unset = UNSET,
     timezone: str | _Unset = UNSET,
     keep: str | None = None,
+    seen: str | None = None,
 ) -> None:
     """Change the given fields; rate and ``unique_reference`` count for later transactions only.
 
     A change of role, password or activity ends the user's panel sessions; the one of the
     token ``keep`` goes on where only the password changes. A saved webhook
     URL is called again after a receiver's 410. Keys lose the scopes that a new role does
-    not have at once.
+    not have at once. ``seen`` is the ``fingerprint`` of what the changes were made from.
 
     Raises:
-        NameTaken, InvalidInput: as in ``create_user``.
+        NameTaken, InvalidInput, Unauthenticated: as in ``create_user``.
         InvalidInput: the last active admin would lose its rights.
+        UserChanged: somebody else has changed the user since it was ``seen``.
+        NotFound: the user was deleted meanwhile.
     """
+    rights = not isinstance(role, _Unset) or not isinstance(active, _Unset)
+    standing.require_alone(session, actor, user, admins=rights)
+    if seen is not None and seen != fingerprint(user):
+        raise UserChanged
     before = describe(user)
     other_rights = _change_rights(session, user, role, active)
     if not isinstance(name, _Unset):
@@ -173,7 +185,9 @@ def delete_user(session: Session, actor: Actor, user: User) -> None:
     Raises:
         UserHasHistory: there is such a thing; deactivate the user instead.
         InvalidInput: it is the last active admin.
+        Unauthenticated, NotFound: as in ``update_user``.
     """
+    standing.require_alone(session, actor, user, admins=True)
     # A transaction that is just being created holds the row: it is history once we have it.
     session.execute(select(User.id).where(User.id == user.id).with_for_update())
     if session.scalar(select(select(Transaction.id).filter_by(user_id=user.id).exists())):
@@ -240,6 +254,12 @@ def describe(user: User) -> dict[str, Any]:
         "timezone": user.timezone,
         "unique_reference": user.unique_reference,
     }
+
+
+def fingerprint(user: User) -> str:
+    """Return by what one sees whether a user was changed."""
+    content = json.dumps(describe(user), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _valid_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, text
 
 from standart.encryption import Keyring
+from standart.models import Role
 from tests.builders import PASSWORD, TestUser, make_transaction, make_user
 from tests.integration.panel import Panel, kept_rows
 
@@ -189,6 +191,42 @@ def test_saving_without_a_change_writes_nothing(
     )
 
     assert kept_rows(connection) == before
+
+
+def test_a_form_from_before_does_not_give_back_what_was_taken_meanwhile(
+    panel: Panel, app: Flask, engine: Engine, keyring: Keyring, connection: Connection
+) -> None:
+    operator = make_user(engine, keyring, role=Role.OPERATOR, password=PASSWORD)
+    second = make_user(engine, keyring, role=Role.ADMIN, password=PASSWORD)
+    address = f"/admin/users/{operator.id}/edit"
+    other = Panel(app.test_client())
+    other.log_in(second)
+    forms = [(each, _filled(each.get(address).text)) for each in (panel, other)]
+    first, late = ({**form, "currency": "RUB"} for _, form in forms)
+
+    taken = panel.post(address, {**first, "role": "viewer"})
+    refused = other.post(address, {**late, "commission_rate": "0.5"})
+
+    assert taken.status_code == 303
+    assert refused.status_code == 409
+    assert "was changed meanwhile" in refused.text
+    assert '<option selected value="viewer">' in refused.text, "what is true now is shown"
+    user = _user(connection, operator.name)
+    assert (user.role, str(user.commission_rate)) == ("viewer", "0.030000")
+    again = {**_filled(refused.text), "commission_rate": "0.5"}
+    assert "Saved." in other.follow(other.post(address, again))
+    assert _user(connection, operator.name).role == "viewer"
+
+
+def _filled(page: str) -> dict[str, str]:
+    """What a browser would send of a user's form as it stands."""
+    typed = r'<input[^>]* name="(\w+)"[^>]* type="(?:text|hidden)" value="([^"]*)"'
+    inputs = re.findall(typed, page)
+    chosen = re.search(r'<option selected value="(\w+)">', page)
+    assert chosen
+    sent = {name: html.unescape(value) for name, value in inputs if name != "csrf_token"}
+    assert sent.keys() >= {"name", "commission_rate", "seen"}
+    return {**sent, "role": chosen[1]}
 
 
 def test_a_new_password_ends_the_logins_of_the_user(

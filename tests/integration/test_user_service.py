@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -292,6 +292,82 @@ def test_the_last_active_admin_stays_one(
 
     update(engine, make_user(engine, keyring), role=Role.ADMIN)
     update(engine, admin, **changes)
+
+
+@pytest.mark.parametrize("lost", [{"active": False}, {"role": Role.OPERATOR}])
+def test_whose_rights_are_gone_changes_nothing_any_more(
+    engine: Engine,
+    keyring: Keyring,
+    admin: TestUser,
+    merchant: TestUser,
+    connection: Connection,
+    lost: dict[str, Any],
+) -> None:
+    gone = make_user(engine, keyring, role=Role.ADMIN)
+    update(engine, gone, **lost)
+    before = row_counts(connection)
+    # As a request has it that began before.
+    acts: list[Callable[[Session], object]] = [
+        lambda session: user_service.update_user(
+            session, gone.actor, of(session, merchant), role=Role.ADMIN
+        ),
+        lambda session: user_service.update_user(
+            session, gone.actor, of(session, gone), password=PASSWORD
+        ),
+        lambda session: user_service.create_user(
+            session, gone.actor, keyring, name="mine", currency="RUB", role=Role.ADMIN
+        ),
+        lambda session: user_service.delete_user(session, gone.actor, of(session, merchant)),
+        lambda session: key_service.create_key(session, gone.actor, of(session, admin)),
+        lambda session: key_service.create_key(session, gone.actor, of(session, gone)),
+    ]
+    for act in acts:
+        with (
+            pytest.raises(Unauthenticated),
+            Session(engine) as session,
+            transaction(session),
+        ):
+            act(session)
+
+    assert row_counts(connection) == before
+
+
+def test_a_change_waits_for_the_end_of_the_rights_it_is_made_by(
+    engine: Engine, keyring: Keyring, admin: TestUser, merchant: TestUser, superuser: Engine
+) -> None:
+    leaving = make_user(engine, keyring, role=Role.ADMIN)
+    acts: list[Callable[[Session], object]] = [
+        lambda session: key_service.create_key(session, leaving.actor, of(session, merchant)),
+        lambda session: user_service.update_user(
+            session, leaving.actor, of(session, merchant), role=Role.ADMIN
+        ),
+    ]
+    for act in acts:
+
+        def in_time(act: Callable[[Session], object] = act) -> object:
+            with Session(engine) as own, transaction(own):
+                return act(own)
+
+        with Session(engine) as session:
+            user_service.update_user(session, SYSTEM, of(session, leaving), active=False)
+            with blocked(superuser, in_time) as waits:
+                session.commit()
+            assert isinstance(waits.result(), Unauthenticated)
+        update(engine, leaving, active=True)
+
+
+def test_whoever_became_the_last_admin_meanwhile_stays_one(
+    engine: Engine, keyring: Keyring, admin: TestUser
+) -> None:
+    other = make_user(engine, keyring)
+    with Session(engine) as session:
+        seen = of(session, other)
+        assert seen.role is Role.REGULAR
+        update(engine, other, role=Role.ADMIN)
+        update(engine, admin, active=False)
+
+        with pytest.raises(InvalidInput):
+            user_service.update_user(session, SYSTEM, seen, active=False)
 
 
 def test_two_admins_cannot_remove_each_other(
