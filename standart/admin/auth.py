@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from standart.admin import language, messages, preferences, theme
 from standart.admin.assets import AssetBlueprint
+from standart.admin.base import origin
 from standart.admin.errors import render_error
 from standart.admin.forms import LoginForm
 from standart.admin.language import gettext
@@ -27,10 +28,13 @@ from standart.errors import DomainError, TooManyRequests, Unauthenticated
 from standart.extensions import in_transaction, keyring, login, on_connection, settings
 from standart.models import PanelPreference, Theme
 from standart.services import (
+    access,
+    audit_service,
     login_service,
     preference_service,
     second_factor_service,
     session_service,
+    user_service,
 )
 from standart.services.session_service import Visitor
 
@@ -167,6 +171,9 @@ def _open(work: Session, name: str | None, password: str | None) -> Opened | str
 
 
 def _opened(work: Session, user_id: UUID, token: str) -> Opened:
+    who = user_service.get_user(work, user_id)
+    by = access.operator(who.id, who.name, who.role, origin())
+    audit_service.record(work, by, "session.opened", "user", user_id)
     former = request.cookies.get(cookie_name(SESSION_COOKIE))
     if former:
         session_service.close_session(work, former)

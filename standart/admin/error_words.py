@@ -52,6 +52,7 @@ ERRORS: Final = {
 FIELD_MESSAGES: Final = (
     lazy_gettext("must have 1 to 128 printable characters"),
     lazy_gettext("must have 12 to 1024 characters"),
+    lazy_gettext("must not be one of the most used passwords or the name"),
     lazy_gettext("must be valid text"),
     lazy_gettext("The last active admin must stay one."),
     lazy_gettext("is not a known currency code such as RUB or USDT"),

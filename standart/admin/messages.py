@@ -221,10 +221,12 @@ ACTIONS: Final = {
     "user.webhook_secret_shown": lazy_gettext("Webhook secret shown"),
     "api_key.created": lazy_gettext("API key created"),
     "api_key.revoked": lazy_gettext("API key revoked"),
+    "session.opened": lazy_gettext("Came in"),
     "session.ended": lazy_gettext("Logins ended"),
     "second_factor.added": lazy_gettext("Second factor set up"),
     "second_factor.removed": lazy_gettext("Second factor taken away"),
     "recovery_codes.renewed": lazy_gettext("Recovery codes made anew"),
+    "recovery_code.used": lazy_gettext("Recovery code used"),
 }
 FIELDS: Final = {
     "name": lazy_gettext("Name"),
@@ -240,6 +242,7 @@ FIELDS: Final = {
     "status": lazy_gettext("Status"),
     "prefix": lazy_gettext("API key"),
     "logins": lazy_gettext("Logins"),
+    "codes_left": lazy_gettext("Recovery codes left"),
     "unique_reference": lazy_gettext("Unique references"),
     "amount": lazy_gettext("Amount"),
     "approvals": lazy_gettext("Approvals"),

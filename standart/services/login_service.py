@@ -1,17 +1,15 @@
 """Who may come in: a password, then a code where there is a second factor; throttled.
 
-Failures are counted in the database, by name and by address, so that every process throttles
-alike. A name is throttled for one address only: others cannot lock its owner out. Codes of six
-digits are fewer than passwords, so for those the tries from everywhere count together; who can
-try them has the password, and the owner still comes in by a recovery code.
+A name is throttled for one address only: others cannot lock its owner out. Codes of six digits
+are fewer than passwords, so for those the tries from everywhere count together, for a day; who
+can try them has the password, and the owner still comes in by a recovery code. Another password
+opens the six digits again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import secrets
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -21,17 +19,21 @@ from sqlalchemy.orm import Session
 
 from standart.encryption import Keyring
 from standart.errors import TooManyRequests, Unauthenticated
-from standart.models import LoginFailure, LoginStep, PendingLogin, User
-from standart.services import passwords, second_factor_service, session_service, user_service
+from standart.models import LoginStep, PendingLogin, User
+from standart.services import (
+    access,
+    login_failures,
+    passwords,
+    second_factor_service,
+    session_service,
+    user_service,
+)
+from standart.services.access import Origin
 
 # PCI DSS 8.3.4: at most ten tries, then at least half an hour.
 FAILURES_PER_NAME: Final = 10
 FAILURES_PER_ADDRESS: Final = 50
 CODE_FAILURES_PER_NAME: Final = 50
-FAILURE_WINDOW: Final = timedelta(minutes=30)
-
-# Whoever has one address of IPv6 has as a rule all of its network, 2^64 of them.
-_NETWORK: Final = 64
 
 PENDING_LIFETIME: Final = timedelta(minutes=5)
 """How long a right password waits for its code."""
@@ -55,10 +57,10 @@ def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
     if user is None or not _opens(session, user, password):
         if user is None:
             passwords.matches(passwords.hash_of_nobody(), password)
-        _count(session, name, ip, LoginStep.PASSWORD)
+        login_failures.add(session, name, ip, LoginStep.PASSWORD)
         raise Unauthenticated("Wrong name or password.")
     if not second_factor_service.is_enrolled(session, user.id):
-        _forget(session, name, ip)
+        login_failures.forget(session, name, ip)
     return user
 
 
@@ -103,8 +105,8 @@ def enter_code(
     # find the pending login gone.
     if not _hold(session, user):
         raise Unauthenticated("The password is asked for again.")
-    if not _code_is_right(session, keyring, user, code):
-        _count(session, user.name, ip, LoginStep.CODE)
+    if not _code_is_right(session, keyring, user, code, ip):
+        login_failures.add(session, user.name, ip, LoginStep.CODE)
         raise Unauthenticated("Wrong code.")
     made_by = session.scalar(
         delete(PendingLogin)
@@ -113,7 +115,7 @@ def enter_code(
     )
     if made_by is None or not user.active:
         raise Unauthenticated("The password is asked for again.")
-    _forget(session, user.name, ip)
+    login_failures.forget(session, user.name, ip)
     return session_service.open_session(
         session, user, ip=ip or None, user_agent=user_agent, made_by=made_by
     )
@@ -128,7 +130,7 @@ def check_password(session: Session, user_id: UUID, *, password: str, ip: str) -
     user = user_service.get_user(session, user_id)
     _enter_queue(session, user.name, ip)
     if not _opens(session, user, password):
-        _count(session, user.name, ip, LoginStep.PASSWORD)
+        login_failures.add(session, user.name, ip, LoginStep.PASSWORD)
         raise Unauthenticated("Wrong password.")
     return user
 
@@ -145,23 +147,21 @@ def prove(
     """
     _enter_queue(session, user.name, ip)
     if not _opens(session, user, password):
-        _count(session, user.name, ip, LoginStep.PASSWORD)
+        login_failures.add(session, user.name, ip, LoginStep.PASSWORD)
         raise Unauthenticated("Wrong password or code.")
     if second_factor_service.is_enrolled(session, user.id) and not _code_is_right(
-        session, keyring, user, code
+        session, keyring, user, code, ip
     ):
-        _count(session, user.name, ip, LoginStep.CODE)
+        login_failures.add(session, user.name, ip, LoginStep.CODE)
         raise Unauthenticated("Wrong password or code.")
-    _forget(session, user.name, ip)
+    login_failures.forget(session, user.name, ip)
 
 
 def purge(session: Session) -> int:
     """Forget failures and pending logins that count no more; return how many."""
-    found = 0
-    for table, lifetime in ((LoginFailure, FAILURE_WINDOW), (PendingLogin, PENDING_LIFETIME)):
-        aged = table.created_at < func.clock_timestamp() - literal(lifetime)
-        found += len(session.execute(delete(table).where(aged).returning(literal(1))).all())
-    return found
+    aged = PendingLogin.created_at < func.clock_timestamp() - literal(PENDING_LIFETIME)
+    gone = session.execute(delete(PendingLogin).where(aged).returning(literal(1))).all()
+    return len(gone) + login_failures.purge(session)
 
 
 def _pending(session: Session, token: str) -> User | None:
@@ -197,19 +197,13 @@ def _hold(session: Session, user: User) -> bool:
     return session.scalar(held) is not None
 
 
-def _code_is_right(session: Session, keyring: Keyring, user: User, code: str) -> bool:
+def _code_is_right(session: Session, keyring: Keyring, user: User, code: str, ip: str) -> bool:
     # Tries of one person's codes go one by one, wherever they come from.
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"code {user.id}", 0))))
-    recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
-    tried = session.scalar(
-        select(func.count()).where(
-            recent,
-            LoginFailure.name == _failure_name(user.name),
-            LoginFailure.step == LoginStep.CODE,
-        )
-    )
-    apps = (tried or 0) < CODE_FAILURES_PER_NAME
-    return second_factor_service.check(session, keyring, user.id, code, apps=apps)
+    apps = login_failures.of_codes(session, user.name) < CODE_FAILURES_PER_NAME
+    origin = Origin("panel", ip=ip or None)
+    owner = access.operator(user.id, user.name, user.role, origin)
+    return second_factor_service.check(session, owner, keyring, user.id, code, apps=apps)
 
 
 def _enter_queue(session: Session, name: str, ip: str) -> None:
@@ -218,46 +212,14 @@ def _enter_queue(session: Session, name: str, ip: str) -> None:
     Raises:
         TooManyRequests: this name from this address, or this address, has used up its tries.
     """
-    ip = _place(ip)
-    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(f"login {ip}", 0))))
-    recent = LoginFailure.created_at > func.clock_timestamp() - literal(FAILURE_WINDOW)
-    counts = session.execute(
-        select(
-            func.count().filter(LoginFailure.name == _failure_name(name)),
-            func.count(),
-        ).where(recent, LoginFailure.ip == ip)
-    ).one()
-    if counts[0] >= FAILURES_PER_NAME or counts[1] >= FAILURES_PER_ADDRESS:
+    queue = f"login {login_failures.place_of(ip)}"
+    session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(queue, 0))))
+    of_name, of_place = login_failures.at_place(session, name, ip)
+    if of_name >= FAILURES_PER_NAME or of_place >= FAILURES_PER_ADDRESS:
         raise TooManyRequests(
             "Too many failed logins; try again later.",
-            retry_after=int(FAILURE_WINDOW.total_seconds()),
+            retry_after=int(login_failures.WINDOW.total_seconds()),
         )
-
-
-def _count(session: Session, name: str, ip: str, step: LoginStep) -> None:
-    failure = {"name": _failure_name(name), "ip": _place(ip), "step": step}
-    session.execute(insert(LoginFailure).values(**failure))
-
-
-def _forget(session: Session, name: str, ip: str) -> None:
-    """Begin to count anew for whoever came in; what others tried elsewhere still counts."""
-    mine = (LoginFailure.name == _failure_name(name)) & (LoginFailure.ip == _place(ip))
-    session.execute(delete(LoginFailure).where(mine))
-
-
-def _failure_name(name: str) -> str:
-    return name[:128].replace("\0", "").lower()
-
-
-def _place(ip: str) -> str:
-    """Return what counts as one address: an IPv4 one, or a network of IPv6."""
-    with suppress(ValueError):
-        address = ipaddress.ip_address(ip)
-        if isinstance(address, ipaddress.IPv6Address):
-            if address.ipv4_mapped is not None:
-                return str(address.ipv4_mapped)
-            return str(ipaddress.ip_network((int(address), _NETWORK), strict=False))
-    return ip
 
 
 def _digest(token: str) -> bytes:

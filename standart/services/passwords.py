@@ -1,8 +1,13 @@
-"""Passwords: argon2id with 19 MiB, 2 passes, 1 lane, the OWASP minimum of 2023."""
+"""Passwords: argon2id with 19 MiB, 2 passes, 1 lane, the OWASP minimum of 2023.
+
+Of what a password must be made nothing is asked, only that it is long and none of those that are
+tried first.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from importlib.resources import files
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -20,6 +25,23 @@ _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 def hash_of_nobody() -> str:
     """Checked when the name is unknown, so that it takes as long as a wrong password."""
     return _HASHER.hash("nobody has this password")
+
+
+def require_uncommon(password: str, name: str) -> None:
+    """Refuse what everybody tries first, in whatever case: the most used ones, and the name.
+
+    Raises:
+        InvalidInput: it is such a password.
+    """
+    plain = password.strip().lower()
+    if plain == name.strip().lower() or plain in _common():
+        raise InvalidInput.of("password", "must not be one of the most used passwords or the name")
+
+
+@cache
+def _common() -> frozenset[str]:
+    listed = files("standart.services").joinpath("common_passwords.txt").read_text("utf-8")
+    return frozenset(line for line in listed.splitlines() if not line.startswith("#"))
 
 
 def hashed(password: str) -> str:

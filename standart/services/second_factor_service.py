@@ -142,12 +142,21 @@ def confirm(
     return codes
 
 
-def check(session: Session, keyring: Keyring, user_id: UUID, code: str, *, apps: bool) -> bool:
-    """Use up ``code``; return whether it was right. Without ``apps`` only recovery codes are."""
+def check(
+    session: Session, owner: Actor, keyring: Keyring, user_id: UUID, code: str, *, apps: bool
+) -> bool:
+    """Use up ``code``; return whether it was right. Without ``apps`` only recovery codes are.
+
+    That one of those was used is written down: its owner may not have been who did.
+    """
     plain = code.strip().upper().replace("-", "").replace(" ", "")
     if _CODE.fullmatch(plain):
         return apps and _use_step(session, keyring, user_id, plain)
-    return bool(_RECOVERY.fullmatch(plain)) and _use_recovery(session, user_id, plain)
+    if not _RECOVERY.fullmatch(plain) or not _use_recovery(session, user_id, plain):
+        return False
+    after = {"codes_left": count_codes(session, user_id)}
+    audit_service.record(session, owner, "recovery_code.used", "user", user_id, after=after)
+    return True
 
 
 def renew_codes(session: Session, actor: Actor, user: User) -> list[str]:

@@ -40,7 +40,14 @@ from standart.models import (
     User,
     WebhookEndpoint,
 )
-from standart.services import audit_service, endpoint_service, passwords, session_service, standing
+from standart.services import (
+    audit_service,
+    endpoint_service,
+    login_failures,
+    passwords,
+    session_service,
+    standing,
+)
 from standart.services.access import SCOPES_OF, Actor
 
 
@@ -148,6 +155,8 @@ def update_user(
     if not isinstance(password, _Unset):
         _set_password(user, actor, password)
     _flush_name(session)
+    if not isinstance(password, _Unset):
+        login_failures.forget_codes(session, user.name)
     if other_rights or not isinstance(password, _Unset):
         session_service.end_all(session, user.id, keep=None if other_rights else keep)
     after = describe(user)
@@ -271,6 +280,7 @@ def _valid_name(name: str) -> str:
 
 def _set_password(user: User, actor: Actor, password: str) -> None:
     """Also one's own is made by all one's hands: it may be whoever made the one before."""
+    passwords.require_uncommon(password, user.name)
     user.password_hash = passwords.hashed(password)
     user.password_made_by = sorted(actor.hands)
 

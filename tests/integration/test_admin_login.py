@@ -42,6 +42,20 @@ def test_the_cookie_holds_a_random_token_only(
     assert token.encode() not in bytes(digests[0])
 
 
+def test_who_came_in_is_written_down(
+    app: Flask, admin: TestUser, merchant: TestUser, connection: Connection
+) -> None:
+    panel = Panel(app.test_client(), environ_base={"REMOTE_ADDR": "192.0.2.7"})
+    _attempt(panel, admin.name, "a wrong password")
+    panel.log_in(admin)
+
+    (told,) = connection.execute(text("SELECT * FROM audit_log WHERE action = 'session.opened'"))
+    assert (told.actor_id, told.object_id, told.ip) == (admin.id, str(admin.id), "192.0.2.7")
+    assert told.request_id
+    assert told.channel == "panel"
+    assert "Came in" in panel.get("/admin/audit/").text
+
+
 def test_over_https_the_cookies_belong_to_this_host_alone(app: Flask, admin: TestUser) -> None:
     panel = Panel(app.test_client(), **HTTPS)
     first = panel.get("/login")

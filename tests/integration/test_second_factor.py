@@ -296,6 +296,62 @@ def test_guesses_from_everywhere_close_the_six_digits_and_leave_the_owner_a_way(
     enter(engine, keyring, half_open(engine, admin), recovery[0])
 
 
+def test_guesses_of_a_whole_day_count_until_the_password_is_another_one(
+    engine: Engine, keyring: Keyring, admin: TestUser, superuser: Engine, session: Session
+) -> None:
+    secret, recovery = enrol(engine, keyring, admin.id)
+    with superuser.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO login_failures (name, ip, step, created_at)"
+                " SELECT :name, '203.0.113.' || n, 'code', clock_timestamp() - interval '23 hours'"
+                " FROM generate_series(1, :n) AS n"
+            ),
+            {"name": admin.name.lower(), "n": login_service.CODE_FAILURES_PER_NAME},
+        )
+    assert login_service.purge(session) == 0
+    session.commit()
+
+    # Neither the time since then nor the owner's way in opens the six digits again.
+    refused(engine, keyring, half_open(engine, admin), code_of(secret))
+    enter(engine, keyring, half_open(engine, admin), recovery[0])
+    refused(engine, keyring, half_open(engine, admin), code_of(secret))
+    user = session.get_one(User, admin.id)
+    user_service.update_user(session, SYSTEM, user, password=PASSWORD)
+    session.commit()
+    enter(engine, keyring, half_open(engine, admin), code_of(secret))
+
+
+def test_guesses_are_forgotten_after_a_day(
+    engine: Engine, keyring: Keyring, admin: TestUser, superuser: Engine, session: Session
+) -> None:
+    secret, _ = enrol(engine, keyring, admin.id)
+    with superuser.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO login_failures (name, ip, step, created_at)"
+                " SELECT :name, '203.0.113.' || n, 'code', clock_timestamp() - interval '24 hours'"
+                " FROM generate_series(1, :n) AS n"
+            ),
+            {"name": admin.name.lower(), "n": login_service.CODE_FAILURES_PER_NAME},
+        )
+
+    enter(engine, keyring, half_open(engine, admin), code_of(secret))
+    assert login_service.purge(session) == login_service.CODE_FAILURES_PER_NAME
+
+
+def test_a_recovery_code_that_is_used_is_written_down(
+    engine: Engine, keyring: Keyring, admin: TestUser, session: Session
+) -> None:
+    _, recovery = enrol(engine, keyring, admin.id)
+
+    enter(engine, keyring, half_open(engine, admin), recovery[0])
+
+    last = audit_service.history(session, "user", admin.id)[-1]
+    assert (last.action, last.actor_id, last.ip) == ("recovery_code.used", admin.id, HERE)
+    assert last.after == {"codes_left": 9}
+
+
 def test_a_half_open_login_lives_for_minutes(
     engine: Engine, keyring: Keyring, admin: TestUser, superuser: Engine, session: Session
 ) -> None:

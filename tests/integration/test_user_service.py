@@ -124,6 +124,23 @@ def test_a_password_must_be_text_of_fair_length(
 
 
 @pytest.mark.parametrize(
+    "password",
+    ["qwerty123456", "QWERTY123456", "ghbdtnghbdtn", "123456789012", "Tea & Cakes Ltd"],
+)
+def test_a_password_must_not_be_what_everybody_tries_first(
+    session: Session, keyring: Keyring, merchant: TestUser, password: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        user_service.create_user(
+            session, SYSTEM, keyring, name="tea & cakes ltd", currency="RUB", password=password
+        )
+    assert wrong_fields(refused.value) == ["password"]
+    if password != "Tea & Cakes Ltd":
+        with pytest.raises(InvalidInput):
+            user_service.update_user(session, SYSTEM, of(session, merchant), password=password)
+
+
+@pytest.mark.parametrize(
     "timezone", ["", "Moscow", "../etc/passwd", "/etc/localtime", "Europe", "UTC\n", "U\0C", "é"]
 )
 def test_a_time_zone_must_be_one(
