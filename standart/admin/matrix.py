@@ -74,7 +74,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "users.ask": Rule(ADMINS),
         "users.delete": Rule(ADMINS),
         "users.deactivate": Rule(ADMINS),
-        "users.activate": Rule(ADMINS),
+        "users.activate": Rule(ADMINS, proof=True),
         "users.create_key": Rule(ADMINS, proof=True),
         "users.ask_revoke": Rule(ADMINS),
         "users.revoke_key": Rule(ADMINS),

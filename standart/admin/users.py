@@ -169,7 +169,8 @@ class Users(UserSecrets):
         except NotFound:
             raise
         except UserChanged as error:
-            user = _fetch(user_id)
+            user, form = _fetch(user_id), KnownUserForm(formdata=None)
+            form.offer(user.timezone)
             form.show(user)
             form.take(error)
             return self.render("user_form.html", form=form, user=user), error.status

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 from sqlalchemy import Engine, text
 
 from tests.browser.conftest import Visit
@@ -147,3 +148,27 @@ def test_a_form_that_was_open_for_long_is_proven_and_goes_on(
     page.click("main button.main")
     expect(page.locator("main code.secret")).to_contain_text("sk_live_")
     look(window)
+
+
+def test_nothing_comes_back_by_the_back_button(
+    visit: Callable[..., Visit], admin: TestUser
+) -> None:
+    window = visit()
+    page = window.page
+    window.log_in(admin)
+    page.goto("/admin/profile/")
+    page.check("form.new-key input[value=read]")
+    page.click("form.new-key button.main")
+    key = page.locator("main code.secret").inner_text()
+    assert key.startswith("sk_live_")
+    page.click("main a.main")
+    page.wait_for_url("**/admin/profile/")
+    page.click("form[action='/logout'] button")
+    page.wait_for_url("**/login")
+
+    # The page itself is the answer to a form, which a browser keeps only as the way to it.
+    for _ in range(4):
+        with suppress(Error):
+            page.go_back()
+        assert key not in page.content()
+        assert page.locator("nav[aria-label='Sections']").count() == 0

@@ -233,6 +233,24 @@ def test_a_large_confirm_is_asked_for_too(
     assert panel.post(f"/admin/transactions/{small['id']}/confirm").status_code == 303
 
 
+def test_to_let_somebody_in_again_is_asked_for_too(
+    app: Flask, admin: TestUser, merchant: TestUser, superuser: Engine, connection: Connection
+) -> None:
+    panel = Panel(app.test_client())
+    panel.log_in(admin)
+    grow_old(superuser)
+
+    assert panel.post(f"/admin/users/{merchant.id}/deactivate").status_code == 303
+    refused = panel.post(f"/admin/users/{merchant.id}/activate")
+
+    active = text("SELECT active FROM users WHERE id = :id")
+    assert refused.status_code == 403
+    assert not connection.scalar(active, {"id": merchant.id})
+    done = panel.post(f"/admin/users/{merchant.id}/activate", {"proof_password": PASSWORD})
+    assert done.status_code == 303
+    assert connection.scalar(active, {"id": merchant.id})
+
+
 def test_large_sums_among_many_are_asked_for_too(
     make_app: Callable[..., Flask],
     admin: TestUser,
