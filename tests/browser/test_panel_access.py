@@ -170,5 +170,5 @@ def test_nothing_comes_back_by_the_back_button(
     for _ in range(4):
         with suppress(Error):
             page.go_back()
-        assert key not in page.content()
-        assert page.locator("nav[aria-label='Sections']").count() == 0
+        expect(page.locator("body")).not_to_contain_text(key)
+        expect(page.locator("nav[aria-label='Sections']")).to_have_count(0)
