@@ -147,6 +147,14 @@ SHAPES: Final = (
         re.compile(r"(?P<format>pdf|xlsx) holds at most (?P<most>\d+) movements; ask for csv"),
         lazy_gettext("%(format)s holds at most %(most)s movements; ask for csv"),
     ),
+    # What was noticed about a bank's file is kept as text.
+    (
+        re.compile(
+            r"(?P<account>.+): (?P<key>\w+) is (?P<said>[\d.]+),"
+            r" its documents make (?P<summed>[\d.]+)"
+        ),
+        lazy_gettext("%(account)s: %(key)s is %(said)s, its documents make %(summed)s"),
+    ),
 )
 
 # What a refusal says with the state that is true now: code → (member that has it, sentence).

@@ -22,6 +22,7 @@ from tests.builders import ORIGIN, PASSWORD, TestUser, make_transaction, make_us
 from tests.integration.panel import Panel, kept_rows
 from tests.integration.query_count import counted
 from tests.integration.test_admin_books import logged_in, words
+from tests.unit.test_bank_exchange import OWN, WENT, WHOLE
 
 HOME = "/admin/reconciliation/runs/"
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
@@ -165,6 +166,15 @@ def test_what_is_wrong_with_a_file_is_said_in_russian_too(
 
     assert answer.status_code == 422
     assert said in html.unescape(words(answer.text))
+
+
+def test_what_was_noticed_about_a_file_is_said_in_russian_too(panel: Panel) -> None:
+    russian = Panel(panel.client, headers={"Accept-Language": "ru"})
+    body = WHOLE.replace(WENT, "").encode("windows-1251")
+
+    page = words(russian.follow(upload(russian, body, "kl_to_1c.txt")))
+
+    assert f"{OWN}: ВсегоСписано — 40.50, а по документам выходит 0.00" in page
 
 
 def test_a_form_without_a_file_is_refused(panel: Panel, connection: Connection) -> None:
