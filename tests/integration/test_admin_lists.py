@@ -178,7 +178,7 @@ def test_search_opens_what_it_finds_alone(
             assert answer.headers.get("Location") == place, wanted
         nothing = other.get("/admin/search/", query_string={"q": wanted})
         assert nothing.status_code == 200
-        assert "Nothing is called that" in nothing.text
+        assert "Nothing found." in nothing.text
     inside = str(connection.scalar(text("SELECT id FROM notes WHERE internal")))
     assert staff.get(f"/admin/search/?q={inside}").headers["Location"] == paid
     assert own.get(f"/admin/search/?q={inside}").status_code == 200
