@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from standart import admin as panel_module
 from standart.admin.matrix import RULES
 from standart.bank_files.layout import Layout
-from standart.db import autocommit, transaction
+from standart.db import Base, autocommit, transaction
 from standart.encryption import Keyring
 from standart.models import Role, User
 from standart.services import (
@@ -420,6 +420,57 @@ def test_each_role_gets_what_the_matrix_says(
         assert answer.status_code == status, answer.text
         if somebody is None and status == 303 and not endpoint.startswith("panel."):
             assert answer.headers["Location"].startswith("/login")
+
+
+# Logins come and go; what is exported, or sent anew of one's own, is told in the audit log.
+_LOGINS = ("panel_sessions", "pending_logins", "login_failures")
+_NOT_OTHERS = OWN | TOLD | ITS_OWN | {"audit.export"}
+
+
+def contents(connection: Connection) -> dict[str, str]:
+    """All that is kept, to the byte, but for logins."""
+    return {
+        table.name: connection.scalar(
+            text(
+                "SELECT md5(coalesce(string_agg(t::text, E'\\n' ORDER BY t::text), ''))"
+                f" FROM {table.name} t"
+            )
+        )
+        for table in Base.metadata.sorted_tables
+        if table.name not in _LOGINS
+    }
+
+
+@pytest.mark.parametrize("role", [None, Role.VIEWER, Role.REGULAR])
+def test_who_may_change_nothing_of_others_changes_not_a_byte(
+    scene: Scene, engine: Engine, keyring: Keyring, connection: Connection, role: Role | None
+) -> None:
+    panel = Panel(scene.app.test_client())
+    if role is not None:
+        panel.log_in(make_user(engine, keyring, role=role, password=PASSWORD))
+    before = contents(connection)
+
+    for endpoint in POSTS:
+        if endpoint in _NOT_OTHERS or endpoint.startswith("panel."):
+            continue
+        answer = panel.post(scene.url(endpoint), DATA.get(endpoint))
+        assert answer.status_code in ((303,) if role is None else (403, 404)), endpoint
+
+    assert contents(connection) == before
+
+
+def test_to_read_changes_not_a_byte(scene: Scene, connection: Connection, admin: TestUser) -> None:
+    panels = [Panel(scene.app.test_client()) for _ in range(2)]
+    for panel, user in zip(panels, (admin, scene.owner), strict=True):
+        panel.log_in(user)
+    before = contents(connection)
+
+    for panel in panels:
+        for endpoint, method in MATRIX:
+            if method == "GET":
+                assert panel.get(scene.url(endpoint)).status_code < 500, endpoint
+
+    assert contents(connection) == before
 
 
 @pytest.mark.parametrize("endpoint", POSTS)
