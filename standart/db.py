@@ -97,8 +97,11 @@ def text_enum(kind: type[StrEnum], name: str) -> Enum:
     )
 
 
-def engine_options(pool_size: int = 8) -> dict[str, Any]:
+def engine_options(pool_size: int = 8, *, plan_anew: bool = False) -> dict[str, Any]:
     """Return the options every engine of the service is made with.
+
+    With ``plan_anew`` each statement is planned for the very values it has: one merchant may have
+    a thousand times what another has, and a plan that is kept for all suits the average.
 
     Time-outs are in seconds, those of the server in milliseconds. A dead network ends a
     connection attempt within 2 s and a silent peer within about 8 s.
@@ -119,7 +122,8 @@ def engine_options(pool_size: int = 8) -> dict[str, Any]:
             "tcp_user_timeout": 8000,
             "application_name": "standart",
             "options": f"-c timezone=UTC -c statement_timeout={STATEMENT_SECONDS}s"
-            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s",
+            " -c lock_timeout=5s -c idle_in_transaction_session_timeout=30s"
+            + (" -c plan_cache_mode=force_custom_plan" if plan_anew else ""),
         },
     }
 

@@ -43,7 +43,9 @@ Result = TypeVar("Result")
 def init_database(app: Flask, settings: Settings) -> None:
     """Give ``app`` the engine of ``settings`` with the service's options."""
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings.database_pool_size)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(
+        settings.database_pool_size, plan_anew=True
+    )
     db.init_app(app)
     with app.app_context():
         watch(db.engine)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from flask import Response, make_response, request
 from sqlalchemy import Connection
+from sqlalchemy.orm import Session
 
 from standart import money
 from standart.admin import health, language, messages, queries
@@ -19,7 +20,7 @@ from standart.admin.pages import fingerprint
 from standart.admin.queries import Sum, as_sum
 from standart.admin.transactions import newest
 from standart.clock import now
-from standart.extensions import in_transaction, on_connection
+from standart.extensions import in_transaction
 from standart.services import dashboard_service, ledger_service
 from standart.services.access import Actor
 from standart.services.dashboard_service import Soon, Totals, Users, Webhooks
@@ -74,9 +75,9 @@ class Dashboard(PanelView):
         """Return the chart's numbers as JSON; 304 when nothing has changed."""
         viewer, currency, period = actor(), _currency(), _period()
         edges = edges_of(period, now(), language.viewer_zone()[1])
-        made = on_connection(
-            lambda connection: dashboard_service.chart(
-                connection, _owner(viewer), edges, currency or None
+        made = in_transaction(
+            lambda session: dashboard_service.chart(
+                session.connection(), _owner(viewer), edges, currency or None
             )
         )
         body = {
@@ -147,8 +148,8 @@ def _contents() -> dict[str, Any]:
     days = (language.start_of_day(zone, today - HOUR), today, today + DAY)
     chosen = _currency()
 
-    def read(connection: Connection) -> dict[str, Any]:
-        owner = _owner(viewer)
+    def read(session: Session) -> dict[str, Any]:
+        owner, connection = _owner(viewer), session.connection()
         totals = dashboard_service.totals(connection, owner)
         spans = list(pairwise(days))
         yesterday, so_far = dashboard_service.confirmed_in(connection, owner, spans)
@@ -165,12 +166,15 @@ def _contents() -> dict[str, Any]:
             "currencies": totals.currencies,
             "health": health.parts(connection) if viewer.sees_all else None,
             "balances": None if viewer.sees_all else _balances(connection, viewer),
+            "latest": newest(session, viewer, LATEST),
         }
 
-    contents = on_connection(read)
-    contents["latest"] = in_transaction(lambda session: newest(session, viewer, LATEST))
-    contents |= {"currency": chosen, "period": _period(), "periods": list(PERIODS)}
-    return contents
+    return {
+        **in_transaction(read),
+        "currency": chosen,
+        "period": _period(),
+        "periods": list(PERIODS),
+    }
 
 
 def _figures(

@@ -24,6 +24,8 @@ from standart.states import Action
 BUDGET_SECONDS: Final = 20.0
 """What is not reached by then is told as such, and can be sent again."""
 
+_SHOWN: Final = 100
+
 
 class TransactionBulk(PanelView):
     """Part of the tab of transactions; the form works without script and asks first."""
@@ -40,8 +42,12 @@ class TransactionBulk(PanelView):
         return self._bulk_page(act, shown, new_id(), CancelForm())
 
     def _bulk_page(self, act: str, shown: Preview, act_id: UUID, form: CancelForm) -> str:
+        # What cannot be done comes first: of a thousand nobody reads all.
+        rows = sorted(shown.items, key=lambda each: each.can)
         return self.render(
             "bulk_ask.html",
+            rows=rows[:_SHOWN],
+            unshown=max(0, len(rows) - _SHOWN),
             act=act,
             form=form,
             act_id=act_id,
@@ -98,10 +104,9 @@ def _chosen(session: Session) -> list[UUID]:
     asked = transaction_filters.read(session, actor())
     if asked.wanted is None:
         return []
-    rows = transaction_list.page(
+    return transaction_list.newest_ids(
         session.connection(), actor(), asked.wanted, limit=bulk_service.MOST
     )
-    return [row[2] for row in rows]
 
 
 def _ids(texts: list[str]) -> list[UUID]:

@@ -9,10 +9,11 @@ from typing import Final
 
 from flask import Response
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from standart.admin import transaction_filters, workbook
 from standart.admin.base import Page, PanelView, actor, page
-from standart.admin.slow import is_too_slow
+from standart.admin.slow import hurry, is_too_slow
 from standart.clock import now
 from standart.documents.csv import MARK, safe
 from standart.errors import InvalidInput
@@ -26,6 +27,7 @@ FORMS: Final = {
 }
 
 _CHUNK: Final = 32 * 1024
+_COUNT_MILLISECONDS: Final = 500
 
 # Where somebody else chose the words: names, references and what people wrote.
 _FREE: Final = frozenset(
@@ -72,8 +74,13 @@ def _count(wanted: Wanted | None) -> int | None:
     """Return how many rows there are, ``None`` where it takes too long to count them."""
     if wanted is None:
         return 0
+
+    def count(session: Session) -> int | None:
+        hurry(session, _COUNT_MILLISECONDS)
+        return export_service.count(session.connection(), actor(), wanted)
+
     try:
-        return on_connection(lambda connection: export_service.count(connection, actor(), wanted))
+        return in_transaction(count)
     except DBAPIError as error:
         if is_too_slow(error):
             return None

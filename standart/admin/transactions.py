@@ -43,6 +43,7 @@ from standart.services import (
 )
 from standart.services.access import Actor
 from standart.services.note_service import NewNote
+from standart.services.transaction_list import Conditions
 from standart.states import TransactionStatus
 
 Wire = dict[str, Any]
@@ -95,7 +96,8 @@ class Transactions(TransactionExport, TransactionBulk):
             if not is_too_slow(error):
                 raise
             shown = in_transaction(_unread)
-        return self.render("transactions.html", **shown, **_counted(shown["asked"]))
+        counted = _counted(shown["asked"], shown.pop("conditions"))
+        return self.render("transactions.html", **shown, **counted)
 
     def _jump(self, wanted: str) -> str | None:
         transaction_id = listing.as_id(wanted)
@@ -218,12 +220,16 @@ def _list(session: Session) -> dict[str, Any]:
     viewer = actor()
     asked = transaction_filters.read(session, viewer)
     rows = []
+    conditions = None
     if asked.wanted is not None:
         hurry(session, _LIST_MILLISECONDS)
+        connection = session.connection()
+        conditions = transaction_list.conditions(connection, viewer, asked.wanted)
         rows = transaction_list.page(
-            session.connection(),
+            connection,
             viewer,
             asked.wanted,
+            found=conditions,
             after=transaction_filters.after(),
             before=listing.row_at("before"),
             limit=listing.page_size() + 1,
@@ -233,6 +239,7 @@ def _list(session: Session) -> dict[str, Any]:
     return {
         "listing": listing.two_way(found, marks, asked.chips),
         "asked": asked,
+        "conditions": conditions,
         "too_slow": False,
         "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.sees_all else [],
         "parameters": transaction_filters.parameters(),
@@ -248,6 +255,7 @@ def _unread(session: Session) -> dict[str, Any]:
     return {
         "listing": listing.two_way([], [], asked.chips),
         "asked": asked,
+        "conditions": None,
         "too_slow": True,
         "user_names": [],
         "parameters": transaction_filters.parameters(),
@@ -257,7 +265,7 @@ def _unread(session: Session) -> dict[str, Any]:
     }
 
 
-def _counted(asked: Asked) -> dict[str, Any]:
+def _counted(asked: Asked, conditions: Conditions | None) -> dict[str, Any]:
     """Return how many match: exactly up to a thousand, unknown where it takes too long."""
     wanted = asked.wanted
     if wanted is None:
@@ -265,7 +273,9 @@ def _counted(asked: Asked) -> dict[str, Any]:
 
     def count(session: Session) -> int:
         hurry(session, _COUNT_MILLISECONDS)
-        return transaction_list.count(session.connection(), actor(), wanted, most=_COUNTED + 1)
+        return transaction_list.count(
+            session.connection(), actor(), wanted, most=_COUNTED + 1, found=conditions
+        )
 
     try:
         found = in_transaction(count)

@@ -50,6 +50,15 @@ class Payout(Base):
         CheckConstraint("char_length(reason) <= 500", name="reason_length"),
         Index("ix_payouts_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
         Index("ix_payouts_newest", text("created_at DESC"), text("id DESC")),
+        Index("ix_payouts_status", "status", text("created_at DESC"), text("id DESC")),
+        Index("ix_payouts_currency", "currency", text("created_at DESC"), text("id DESC")),
+        Index(
+            "ix_payouts_reference",
+            "reference",
+            text("created_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("reference IS NOT NULL"),
+        ),
         Index(
             "ix_payouts_open",
             "created_at",

@@ -123,6 +123,14 @@ class Transaction(Base):
             "finished_at",
             postgresql_where=text("finished_at IS NOT NULL"),
         ),
+        # What costs so much, whosever it is, and what is rare in a currency. Amounts come in no
+        # order, so an entry is dear: each payment gets one at its end, and none at its creation.
+        Index(
+            "ix_transactions_amount",
+            "currency",
+            "amount",
+            postgresql_where=text("finished_at IS NOT NULL"),
+        ),
         # Few end so, and only they pay: without it a rare one is sought among all.
         Index(
             "ix_transactions_unpaid",
@@ -194,6 +202,7 @@ class Refund(Base):
         Index("ix_refunds_transaction", "user_id", "transaction_id"),
         Index("ix_refunds_user_newest", "user_id", text("created_at DESC"), text("id DESC")),
         Index("ix_refunds_newest", text("created_at DESC"), text("id DESC")),
+        Index("ix_refunds_currency", "currency", text("created_at DESC"), text("id DESC")),
     )
 
     user_id: Mapped[UUID] = mapped_column()

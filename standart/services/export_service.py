@@ -15,12 +15,15 @@ from sqlalchemy import Connection, Engine
 from standart.clock import new_id
 from standart.db import autocommit
 from standart.models import Scope
-from standart.services import audit_service, transaction_list
+from standart.services import audit_service, dashboard_service, transaction_list
 from standart.services.access import Actor
 from standart.services.transaction_list import Place, Wanted
 
 MOST_ROWS: Final = 1_000_000
 """An export ends here; whoever needs more narrows the time range."""
+
+MOST_COUNTED: Final = 100_000
+"""Up to so many are counted one by one before an export; of all of a merchant there are sums."""
 
 BATCH: Final = 2_000
 
@@ -44,9 +47,20 @@ COLUMNS: Final = (
 """What a row has. Moments are RFC 3339 in UTC, money is exact decimal text."""
 
 
-def count(connection: Connection, actor: Actor, wanted: Wanted) -> int:
-    """Return how many rows an export would have, at most one more than ``MOST_ROWS``."""
-    return transaction_list.count(connection, actor, wanted, most=MOST_ROWS + 1)
+def count(connection: Connection, actor: Actor, wanted: Wanted) -> int | None:
+    """Return how many rows match, ``None`` for more than are counted quickly.
+
+    Raises:
+        InsufficientScope: the actor may not read.
+    """
+    actor.require(Scope.READ)
+    own = actor.sees_all or wanted.user_id in (None, actor.user_id)
+    if own and wanted == Wanted(user_id=wanted.user_id, currency=wanted.currency):
+        owner_id = wanted.user_id if actor.sees_all else actor.user_id
+        totals = dashboard_service.totals(connection, owner_id)
+        return totals.count(dashboard_service.CREATED, wanted.currency)
+    found = transaction_list.count(connection, actor, wanted, most=MOST_COUNTED + 1)
+    return None if found > MOST_COUNTED else found
 
 
 def note(connection: Connection, actor: Actor, wanted: Wanted, form: str) -> None:

@@ -64,9 +64,17 @@ _LINES = text(
     """
 )
 
+# The index has ranges of pages and no order: a short span behind the last seal is read first, so
+# that a long backlog is gone through only where there is a long gap before it.
 _LAG = f"""
-    SELECT coalesce(extract(epoch FROM clock_timestamp() - min(j.created_at)), 0)::float
-    FROM journals j WHERE j.created_at >= {_SEALED}
+    SELECT coalesce(extract(epoch FROM clock_timestamp() - coalesce(
+        (SELECT min(created_at) FROM journals
+            WHERE created_at >= s.before AND created_at < s.before + interval '1 hour'),
+        (SELECT min(created_at) FROM journals
+            WHERE created_at >= s.before AND created_at < s.before + interval '1 day'),
+        (SELECT min(created_at) FROM journals WHERE created_at >= {_SEALED})
+    )), 0)::float
+    FROM (SELECT max(before) AS before FROM seals) AS s
     """
 
 _ANCHOR_LAG = """

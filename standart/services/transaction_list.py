@@ -13,20 +13,23 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from standart.models import Scope
+from standart.services import transaction_amounts
 from standart.services.access import Actor
-from standart.services.transaction_sql import count_many, read_many
-from standart.services.wire import unit
+from standart.services.transaction_sql import count_many, read_ids, read_many
 from standart.states import TransactionStatus
+
+_PENDING = "t.status = 'pending'"
+_ENDED = "t.finished_at IS NOT NULL"
 
 # As readers see it: an overdue pending one is expired, swept or not. Each way to have a
 # status has an index of its own.
 _STATUS_CONDITIONS = {
-    TransactionStatus.PENDING: ["t.status = 'pending' AND t.expires_at > clock.now"],
+    TransactionStatus.PENDING: [f"{_PENDING} AND t.expires_at > clock.now"],
     TransactionStatus.CONFIRMED: ["t.status = 'confirmed'"],
     TransactionStatus.CANCELED: ["t.status = 'canceled'"],
     TransactionStatus.EXPIRED: [
         "t.status = 'expired'",
-        "t.status = 'pending' AND t.expires_at <= clock.now",
+        f"{_PENDING} AND t.expires_at <= clock.now",
     ],
 }
 
@@ -84,44 +87,65 @@ def page(
     after: Place | None = None,
     before: Place | None = None,
     limit: int,
+    found: Conditions | None = None,
 ) -> list[Row]:
     """Return up to ``limit`` rows behind ``after``, or those just before ``before``.
 
-    Newest first in either case; each page is as dear as any other.
+    Newest first in either case; each page is as dear as any other. ``found`` is what
+    ``conditions`` has returned for the same actor and wanted, if that was asked before.
     """
-    found = _conditions(connection, actor, wanted)
+    found = found or conditions(connection, actor, wanted)
     if after is not None:
-        found.place("<", after)
+        found = found.placed("<", after)
     elif before is not None:
-        found.place(">", before)
+        found = found.placed(">", before)
     upwards = after is None and before is not None
     statement = read_many(found.branches(wanted.status), upwards=upwards)
     rows = connection.execute(statement, {**found.parameters, "limit": limit})
     return [(row.body, row.created_at, row.id) for row in rows]
 
 
+def newest_ids(connection: Connection, actor: Actor, wanted: Wanted, *, limit: int) -> list[UUID]:
+    """Return the ids of up to ``limit`` transactions, newest first."""
+    found = conditions(connection, actor, wanted)
+    statement = read_ids(found.branches(wanted.status))
+    return list(connection.scalars(statement, {**found.parameters, "limit": limit}))
+
+
 def plain_page(
     connection: Connection, actor: Actor, wanted: Wanted, *, after: Place | None, limit: int
 ) -> list[tuple[Any, ...]]:
     """Return a page as an export has it: created_at, id, then the texts of its columns."""
-    found = _conditions(connection, actor, wanted)
+    found = conditions(connection, actor, wanted)
     if after is not None:
-        found.place("<", after)
+        found = found.placed("<", after)
     statement = read_many(found.branches(wanted.status), plain=True)
     rows = connection.execute(statement, {**found.parameters, "limit": limit})
     return [tuple(row) for row in rows]
 
 
-def count(connection: Connection, actor: Actor, wanted: Wanted, *, most: int) -> int:
-    """Return how many there are; ``most`` is where counting ends."""
-    found = _conditions(connection, actor, wanted)
+def count(
+    connection: Connection,
+    actor: Actor,
+    wanted: Wanted,
+    *,
+    most: int,
+    found: Conditions | None = None,
+) -> int:
+    """Return how many there are; ``most`` is where counting ends, ``found`` as for ``page``."""
+    found = found or conditions(connection, actor, wanted)
     statement = count_many(found.branches(wanted.status))
     return int(connection.execute(statement, {**found.parameters, "most": most}).scalar_one())
 
 
-def _conditions(connection: Connection, actor: Actor, wanted: Wanted) -> _Conditions:
+def conditions(connection: Connection, actor: Actor, wanted: Wanted) -> Conditions:
+    """Return what a transaction must be to be listed, ways to find it included.
+
+    Raises:
+        InsufficientScope: the actor may not read.
+    """
     actor.require(Scope.READ)
-    found = _Conditions()
+    found = Conditions()
     found.add("t.user_id = :owner_id", None if actor.sees_all else actor.user_id)
     found.add("t.user_id = :user_id", wanted.user_id)
     if wanted.reference_prefix is not None:
@@ -131,19 +155,19 @@ def _conditions(connection: Connection, actor: Actor, wanted: Wanted) -> _Condit
     if wanted.metadata_key is not None:
         _carry(found, wanted.metadata_key, wanted.metadata_value)
     found.add("t.currency = :currency", wanted.currency)
-    found.add(f"t.amount * {unit('t.currency')} >= :amount_from", wanted.amount_from)
-    found.add(f"t.amount * {unit('t.currency')} <= :amount_to", wanted.amount_to)
+    _cost(connection, found, wanted, wanted.user_id if actor.sees_all else actor.user_id)
     found.add("t.created_at >= :created_from", wanted.created_from)
     found.add("t.created_at < :created_to", wanted.created_to)
     return found
 
 
-class _Conditions:
+class Conditions:
     """What must hold for ``transactions t``, with the bound values."""
 
     def __init__(self) -> None:
         self.all: list[str] = []
         self.parameters: dict[str, Any] = {}
+        self.by_amount = False
 
     def add(self, condition: str, value: object) -> None:
         """Add a condition that ends in its parameter, unless nobody asked for it."""
@@ -151,29 +175,53 @@ class _Conditions:
             self.all.append(condition)
             self.parameters[condition.rpartition(":")[2]] = value
 
-    def place(self, sign: str, place: Place) -> None:
-        """Ask for what is behind (``<``) or before (``>``) a place."""
-        self.all.append(f"(t.created_at, t.id) {sign} (:place_at, :place_id)")
-        self.parameters |= {"place_at": place[0], "place_id": place[1]}
+    def placed(self, sign: str, place: Place) -> Conditions:
+        """Return the same for what is behind (``<``) or before (``>``) a place."""
+        made = Conditions()
+        made.all = [*self.all, f"(t.created_at, t.id) {sign} (:place_at, :place_id)"]
+        made.parameters = {**self.parameters, "place_at": place[0], "place_id": place[1]}
+        made.by_amount = self.by_amount
+        return made
 
     def branches(self, status: TransactionStatus | None) -> list[list[str]]:
         """Return the conditions of each way to have ``status``."""
-        if status is None:
-            return [self.all]
-        return [[*self.all, way] for way in _STATUS_CONDITIONS[status]]
+        ways = [] if status is None else _STATUS_CONDITIONS[status]
+        if not self.by_amount:
+            return [[*self.all, way] for way in ways] or [self.all]
+        # The index of amounts holds what has ended; of what is pending there is little.
+        return [
+            [*self.all, way] if way.startswith(_PENDING) else [*self.all, _ENDED, way]
+            for way in ways or ["true", _PENDING]
+        ]
 
 
-def _start_with(connection: Connection, wanted: _Conditions, prefix: str) -> None:
+def _cost(connection: Connection, found: Conditions, wanted: Wanted, owner_id: UUID | None) -> None:
+    """Ask for a range of amounts, and for none of a currency that the owner has nothing in."""
+    by_amount = wanted.amount_from is not None or wanted.amount_to is not None
+    if wanted.currency is None and not by_amount:
+        return
+    found.by_amount = True
+    known = None if owner_id is None else transaction_amounts.currencies_of(connection, owner_id)
+    if wanted.currency is not None:
+        if known is not None and wanted.currency not in known:
+            found.all.append("false")
+        known = [wanted.currency]
+    if by_amount:
+        found.all.append(transaction_amounts.between(wanted.amount_from, wanted.amount_to, known))
+
+
+def _start_with(connection: Connection, wanted: Conditions, prefix: str) -> None:
     """Ask for a prefix of the reference, beside what is asked for already."""
     # As a range, not as LIKE: a plan that is kept for all prefixes uses the index too.
     wanted.add("t.reference ~>=~ :prefix", prefix)
     wanted.add("t.reference ~<~ :beyond", first_beyond(prefix))
-    found = " AND ".join(wanted.all)
-    if _are_few(connection, found, wanted.parameters):
-        wanted.all.append(f"t.id = ANY (ARRAY(SELECT t.id FROM transactions t WHERE {found}))")
+    few = _few(connection, " AND ".join(wanted.all), wanted.parameters)
+    if few is not None:
+        wanted.all.append("t.id = ANY (CAST(:few AS uuid[]))")
+        wanted.parameters["few"] = few
 
 
-def _carry(wanted: _Conditions, key: str, value: str | None) -> None:
+def _carry(wanted: Conditions, key: str, value: str | None) -> None:
     """Ask for a key of the metadata, and for its value if there is one."""
     # The condition of the index: it holds those with any metadata.
     wanted.all.append("t.metadata <> '{}'::jsonb")
@@ -187,14 +235,15 @@ def _carry(wanted: _Conditions, key: str, value: str | None) -> None:
 _FEW = 1000
 
 
-def _are_few(connection: Connection, found: str, parameters: dict[str, Any]) -> bool:
-    """Whether so few rows have a prefix that they are read first and sorted then.
+def _few(connection: Connection, found: str, parameters: dict[str, Any]) -> list[UUID] | None:
+    """Return the ids of those with a prefix, if they are so few that they can be sorted.
 
     The planner has no good guess of that, and for a rare prefix it would read all of the
     merchant's history, newest first, in the hope of finding a page soon. Many are found soon.
     """
-    probe = f"SELECT count(*) FROM (SELECT FROM transactions t WHERE {found} LIMIT {_FEW}) AS t"
-    return int(connection.execute(text(probe), parameters).scalar_one()) < _FEW
+    probe = text(f"SELECT t.id FROM transactions t WHERE {found} LIMIT {_FEW}")
+    ids = list(connection.scalars(probe, parameters))
+    return ids if len(ids) < _FEW else None
 
 
 _LAST_BEFORE_SURROGATES = "\ud7ff"

@@ -318,6 +318,22 @@ _PLAIN = f"""v.created_at, v.id AS place, v.id::text, {rfc3339("v.created_at")},
     v.reference, v.description, v.reason"""
 
 
+def _taken(branches: list[list[str]], columns: str, order: str) -> str:
+    """SQL: the rows ``t`` of a page, each branch by an index of its own; needs ``clock``."""
+    ways = " UNION ALL ".join(
+        f"""(SELECT {columns} FROM transactions t CROSS JOIN clock
+        WHERE {" AND ".join(conditions) or "true"} ORDER BY {order} LIMIT :limit)"""
+        for conditions in branches
+    )
+    if len(branches) == 1:
+        return ways
+    return f"(SELECT * FROM ({ways}) AS t ORDER BY {order} LIMIT :limit)"
+
+
+_CLOCK = "WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
+_NEWEST = "t.created_at DESC, t.id DESC"
+
+
 def read_many(
     branches: list[list[str]], *, upwards: bool = False, plain: bool = False
 ) -> TextClause:
@@ -328,26 +344,24 @@ def read_many(
     that ends where it is bounded, instead of the one that begins there. ``plain`` rows are
     the place and the texts of an export, others the place and the wire form.
     """
-    order = "t.created_at, t.id" if upwards else "t.created_at DESC, t.id DESC"
     # The rows first, what is read besides them only for those that are shown.
-    taken = " UNION ALL ".join(
-        f"""(SELECT t.* FROM transactions t CROSS JOIN clock
-        WHERE {" AND ".join(conditions) or "true"} ORDER BY {order} LIMIT :limit)"""
-        for conditions in branches
-    )
-    merged = f"(SELECT * FROM ({taken}) AS t ORDER BY {order} LIMIT :limit)"
+    taken = _taken(branches, "t.*", "t.created_at, t.id" if upwards else _NEWEST)
     columns = _PLAIN if plain else f"{transaction_json('v')}::text AS body, v.created_at, v.id"
     return text(
         f"""
-    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
+    {_CLOCK}
     SELECT {columns}
-    FROM (
-        SELECT {VISIBLE} FROM {taken if len(branches) == 1 else merged} AS t CROSS JOIN clock
-    ) AS v
+    FROM (SELECT {VISIBLE} FROM {taken} AS t CROSS JOIN clock) AS v
     {"JOIN users u ON u.id = v.user_id" if plain else ""}
     ORDER BY v.created_at DESC, v.id DESC
     """
     )
+
+
+def read_ids(branches: list[list[str]]) -> TextClause:
+    """Build the statement that lists the ids alone of what ``read_many`` would list."""
+    taken = _taken(branches, "t.created_at, t.id", _NEWEST)
+    return text(f"{_CLOCK} SELECT t.id FROM {taken} AS t ORDER BY {_NEWEST}")
 
 
 def count_many(branches: list[list[str]]) -> TextClause:

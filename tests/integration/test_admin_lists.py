@@ -267,6 +267,18 @@ def test_an_export_ends_at_its_cap_and_at_what_is_ones_own(
     assert panel.get(f"{LIST}export/csv").status_code == 405
 
 
+def test_before_an_export_it_is_said_how_many_rows_it_has(
+    panel: Panel, many: list[str], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_service, "MOST_COUNTED", 3)
+    known = connection.scalar(text("SELECT count(*) FROM transactions"))
+    assert known > len(many)
+    assert f"{known} rows, the newest first" in panel.get(f"{LIST}export").text, "by the sums"
+    assert "Too many to be counted quickly" in panel.get(f"{LIST}export?amount_from=1").text
+    assert "0 rows, the newest first" in panel.get(f"{LIST}export?currency=EUR").text
+    assert "0 rows, the newest first" in panel.get(f"{LIST}export?amount_from=99999").text
+
+
 def hidden(page: str, name: str) -> str:
     found = re.search(rf'name="{name}" value="([^"]*)"', page)
     assert found, name
@@ -278,6 +290,24 @@ def statuses(connection: Connection) -> dict[str, str]:
         str(row.id): row.status
         for row in connection.execute(text("SELECT id, status FROM transactions"))
     }
+
+
+def test_a_preview_of_many_shows_first_what_cannot_be_done_and_counts_the_rest(
+    panel: Panel,
+    engine: Engine,
+    superuser: Engine,
+    merchant: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transaction_bulk, "_SHOWN", 2)
+    made = [make_transaction(engine, merchant)["id"] for _ in range(4)]
+    overdue(superuser, made[2])
+    asked = panel.post(f"{LIST}bulk/confirm/ask", {"id": made})
+    assert "3 transactions can be changed" in asked.text
+    assert "300.00" in asked.text
+    assert ids(asked.text) == [made[2], made[0]]
+    assert "2 more like these" in asked.text
+    assert set(hidden(asked.text, "ids").split(",")) == set(made)
 
 
 def test_many_are_confirmed_after_a_preview_and_each_is_told_of(

@@ -54,7 +54,16 @@ def test_what_is_filled_in_proves_right_and_looks_like_a_service(
     assert counts["confirmed"] > 9 * counts["canceled"] > 0
     first, second, *_ = connection.scalars(BY_USER)
     assert first > 2 * second
-    for table in ("refunds", "payouts", "events", "deliveries", "attempts", "adjustments"):
+    for table in (
+        "refunds",
+        "payouts",
+        "events",
+        "deliveries",
+        "attempts",
+        "adjustments",
+        "reconciliations",
+        "reconciliation_rows",
+    ):
         assert connection.scalar(text(f"SELECT count(*) FROM {table}")) > 0, table
     assert len(transaction_list.list_transactions(connection, SYSTEM, limit=50)) == 50
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,7 +13,13 @@ from standart.clock import new_id
 from standart.encryption import Keyring
 from standart.errors import InvalidInput
 from standart.models import DeliveryState, Role, Scope
-from standart.services import event_search, set_replay_service, transaction_service, webhook_service
+from standart.services import (
+    event_list,
+    event_search,
+    set_replay_service,
+    transaction_service,
+    webhook_service,
+)
 from standart.services.access import Actor
 from standart.services.event_search import NO_ANSWER, Wanted
 from standart.services.webhook_work import AttemptResult
@@ -86,6 +93,39 @@ def test_both_ways_of_looking_find_the_same(
     ahead = datetime.now(UTC) + timedelta(hours=1)
     assert _found(connection, state=DeliveryState.DEAD, created_to=ahead) == dead
     assert _found(connection, state=DeliveryState.DEAD, created_from=ahead) == []
+
+
+@pytest.mark.parametrize("few", [5_000, 0], ids=["few", "many"])
+def test_the_api_finds_the_same_by_its_state_and_endpoint(
+    connection: Connection,
+    engine: Engine,
+    keyring: Keyring,
+    sent: dict[int | None, UUID],
+    shop: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+    few: int,
+) -> None:
+    monkeypatch.setattr(event_list, "_FEW", few)
+    dead = [sent[302], sent[None], sent[503], sent[404]]
+    other = make_user(engine, keyring, name="other", webhook_url="https://other.example/")
+    theirs = _canceled(engine, connection, other)
+
+    def listed(actor: Actor = ADMIN, **wanted: Any) -> list[UUID]:
+        return [row[2] for row in event_list.list_events(connection, actor, limit=100, **wanted)]
+
+    assert listed(state=DeliveryState.DEAD) == dead
+    assert listed(state=DeliveryState.WAITING) == [theirs, sent[0]]
+    assert listed(state=DeliveryState.DELIVERED) == [sent[200]]
+    assert listed(state=DeliveryState.DEAD, endpoint_id=shop.id) == dead
+    assert listed(state=DeliveryState.DEAD, endpoint_id=other.id) == []
+    assert listed(state=DeliveryState.WAITING, user_id=shop.id) == [sent[0]]
+    assert listed(endpoint_id=other.id) == [theirs]
+    assert listed(other.actor, state=DeliveryState.WAITING) == [theirs]
+    assert listed(other.actor, state=DeliveryState.DEAD) == []
+    assert listed(other.actor, endpoint_id=shop.id) == []
+    first = event_list.list_events(connection, ADMIN, state=DeliveryState.DEAD, limit=1)
+    rest = listed(state=DeliveryState.DEAD, after=first[0][1:])
+    assert [first[0][2], *rest] == dead
 
 
 def test_a_merchant_finds_its_own_whatever_it_asks(

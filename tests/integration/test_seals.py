@@ -93,6 +93,37 @@ def test_nothing_posted_is_nothing_sealed(connection: Connection) -> None:
     assert seal_service.lag_seconds(connection) == 0
 
 
+@pytest.mark.parametrize("gap", ["1 minute", "2 hours", "3 days"])
+def test_the_oldest_without_a_seal_is_found_however_long_the_gap_before_it(
+    connection: Connection, superuser: Engine, merchant: TestUser, gap: str
+) -> None:
+    mover = movements.Mover(connection, merchant.id)
+    mover.adjust(1_000)
+    seal_service.seal(connection)
+    mover.adjust(70)
+    mover.adjust(80)
+    with superuser.begin() as other:
+        other.execute(text("SET LOCAL session_replication_role = replica"))
+        # The first one was sealed long ago; of the others the older one is a day and a bit old.
+        other.execute(text("UPDATE journals SET created_at = created_at - interval '30 hours'"))
+        other.execute(
+            text(
+                "UPDATE seals SET before = CAST(:gap AS interval) * -1"
+                " + (SELECT min(created_at) FROM journals WHERE created_at >= seals.before"
+                " - interval '30 hours')"
+            ),
+            {"gap": gap},
+        )
+        other.execute(
+            text(
+                "UPDATE journals SET created_at = created_at - interval '9 days'"
+                " WHERE created_at = (SELECT min(created_at) FROM journals)"
+            )
+        )
+    oldest = 30 * 3600
+    assert oldest <= seal_service.lag_seconds(connection) < oldest + 600
+
+
 def test_a_seal_is_over_the_journals_and_the_seal_before(
     connection: Connection, engine: Engine, merchant: TestUser
 ) -> None:
