@@ -9,7 +9,7 @@ WORKERS ?= $(shell expr 2 + `nproc 2>/dev/null || getconf _NPROCESSORS_ONLN`)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements bench-proof bench-panel fill lock translations screenshots clean
+.PHONY: help run test test-slow chaos lint format bench bench-quick bench-ledger bench-webhooks bench-statements bench-proof bench-panel bench-indexes fill lock translations screenshots clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,9 @@ fill: $(VENV)/.dev ## Fill a data dir as a busy service leaves it: make fill ARG
 
 bench-panel: $(VENV)/.dev ## Measure the panel on a filled data dir: make bench-panel ARGS="--data-dir D"
 	$(BIN)/python -m benchmarks.panel $(ARGS)
+
+bench-indexes: $(VENV)/.dev ## Measure what indexes cost a create and a confirm: make bench-indexes ARGS="--data-dir A_COPY"
+	$(BIN)/python -m benchmarks.indexes $(ARGS)
 
 bench-statements: $(VENV)/.dev ## Measure what a statement of a million movements costs
 	$(BIN)/python -m benchmarks.statements $(ARGS)

@@ -97,8 +97,8 @@ class Pgbench:
     options: Sequence[str]
     connections: int
 
-    def run(self, seconds: float) -> Round:
-        """Load the database for ``seconds``.
+    def run(self, seconds: float | None) -> Round:
+        """Load the database for ``seconds``, or as long as ``options`` say.
 
         Raises:
             Distorted: a statement failed.
@@ -109,7 +109,7 @@ class Pgbench:
             "--protocol=prepared",
             f"--client={self.connections}",
             "--jobs=2",
-            f"--time={seconds:.0f}",
+            *([] if seconds is None else [f"--time={seconds:.0f}"]),
             f"--file={self.script}",
             *self.options,
         ]

@@ -8,6 +8,7 @@ browser. Each page is asked for a few times first, for what is measured is a war
 from __future__ import annotations
 
 import argparse
+import re
 import resource
 import statistics
 import sys
@@ -17,16 +18,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
 
 import psutil
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
 
 from benchmarks.fill.people import name_of
 from benchmarks.metering import cpu_seconds
+from benchmarks.panel_pages import ADMIN, API, LIST, MERCHANT, OPERATOR, VIEWER, Asked, pages
 from benchmarks.report import machine, write_json
 from standart import migrations
 from standart.app import create_app
@@ -35,14 +37,18 @@ from standart.db import autocommit, make_engine, transaction
 from standart.embedded import EngineError, start_postgres
 from standart.embedded.data_dir import tree_secrets
 from standart.encryption import Keyring
-from standart.models import Role
-from standart.services import sums_service, user_service
+from standart.models import Role, Scope
+from standart.services import key_service, sums_service, user_service
 from standart.services.access import SYSTEM
 
-STAFF: Final = "benchmark-admin"
+STAFF: Final = {
+    ADMIN: ("benchmark-admin", Role.ADMIN),
+    OPERATOR: ("benchmark-operator", Role.OPERATOR),
+    VIEWER: ("benchmark-viewer", Role.VIEWER),
+}
 PASSWORD: Final = "of a benchmark, on a server of its own"
-LIST: Final = "/admin/transactions/"
 WARM: Final = 3
+MOST_QUERIES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +68,14 @@ class Page:
 
 
 class Meter:
-    """A logged-in client, and the statements that its requests send."""
+    """A client of the panel or of the API, and the statements that its requests send."""
 
-    def __init__(self, app: Flask, name: str, database: int) -> None:
+    def __init__(self, app: Flask, database: int) -> None:
         """``database`` is the process of the database server."""
         self.database = database
         self.client: FlaskClient = app.test_client()
+        self.headers: dict[str, str] = {}
+        self.token = ""
         self.sent: list[str] = []
         from standart.extensions import db
 
@@ -75,29 +83,41 @@ class Meter:
             engines = [db.engine, app.extensions["standart.engine"]]
         for engine in engines:
             event.listen(engine, "before_cursor_execute", self._hear)
+
+    def log_in(self, name: str) -> None:
+        """Enter the panel.
+
+        Raises:
+            RuntimeError: it does not let this user in.
+        """
         page = self.client.get("/login").text
         token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
-        self.token = token
         form = {"csrf_token": token, "name": name, "password": PASSWORD}
         answer = self.client.post("/login", data=form)
         if answer.status_code != 303:
             raise RuntimeError(f"{name} could not log in: {answer.status}")
+        page = self.client.get(f"{LIST}export").text
+        self.token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
 
     def _hear(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
         self.sent.append(statement)
 
-    def measure(self, name: str, path: str, rounds: int) -> Page:
-        """Ask for a page again and again."""
+    def measure(self, asked: Asked, rounds: int) -> Page:
+        """Ask for a page again and again.
+
+        Raises:
+            RuntimeError: it does not come.
+        """
         took: list[float] = []
         size = queries = 0
         before = 0.0
         for number in range(WARM + rounds):
             self.sent.clear()
             began = time.perf_counter()
-            answer = self.client.get(path)
+            answer = self._ask(asked)
             spent = (time.perf_counter() - began) * 1000
             if answer.status_code not in (200, 303):
-                raise RuntimeError(f"{path}: {answer.status}")
+                raise RuntimeError(f"{asked.path}: {answer.status}")
             queries, size = len(self.sent), len(answer.data)
             if number >= WARM:
                 took.append(spent)
@@ -107,106 +127,70 @@ class Meter:
         took.sort()
         p95 = took[max(0, round(0.95 * len(took)) - 1)]
         p50 = statistics.median(took)
-        return Page(name, round(p50, 1), round(p95, 1), round(cpu, 1), queries, size)
+        return Page(asked.name, round(p50, 1), round(p95, 1), round(cpu, 1), queries, size)
+
+    def _ask(self, asked: Asked) -> TestResponse:
+        if asked.form is None:
+            return self.client.get(asked.path, headers=self.headers)
+        return self.client.post(asked.path, data={"csrf_token": self.token, **asked.form})
 
     def _cpu_seconds(self) -> float:
         return time.process_time() + cpu_seconds(self.database)
 
-    def export(self, form: str) -> dict[str, float]:
-        """Download everything, and throw it away as it comes."""
-        page = self.client.get(f"{LIST}export").text
-        token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
+    def export(self, path: str, *, method: str = "POST") -> dict[str, float]:
+        """Download all of a file, and throw it away as it comes.
+
+        Raises:
+            RuntimeError: it does not come.
+        """
+        data = {"csrf_token": self.token} if method == "POST" else None
         before, began = psutil.Process().memory_info().rss, time.perf_counter()
-        answer = self.client.post(
-            f"{LIST}export/{form}", data={"csrf_token": token}, buffered=False
-        )
+        spent = self._cpu_seconds()
+        answer = self.client.open(path, method=method, data=data, buffered=False)
         if answer.status_code != 200:
-            raise RuntimeError(f"export: {answer.status}")
+            raise RuntimeError(f"{path}: {answer.status}")
         chunks = iter(answer.response)
         size = len(next(chunks))
         first, most = time.perf_counter() - began, before
+        lines = 0
         for number, chunk in enumerate(chunks):
-            size += len(chunk)
-            if number % 50 == 0:
+            data_of = chunk if isinstance(chunk, bytes) else chunk.encode()
+            size += len(data_of)
+            lines += data_of.count(b"\n")
+            if number % 20 == 0:
                 most = max(most, psutil.Process().memory_info().rss)
         return {
             "first_byte_ms": round(first * 1000, 1),
             "seconds": round(time.perf_counter() - began, 1),
+            "cpu_seconds": round(self._cpu_seconds() - spent, 1),
             "megabytes": round(size / 1e6, 1),
-            "memory_grew_mb": round((most - before) / 1e6, 1),
+            "lines": lines,
+            "memory_before_mb": round(before / 1e6, 1),
+            "memory_at_most_mb": round(most / 1e6, 1),
         }
 
 
-_SAMPLE = text(
-    """
-    SELECT t.id, t.reference, t.created_at, u.name FROM transactions t
-    JOIN users u ON u.id = t.user_id
-    WHERE t.user_id = (SELECT id FROM users WHERE name = :name) AND t.reference IS NOT NULL
-        AND t.status = 'confirmed'
-    ORDER BY t.created_at DESC LIMIT 1 OFFSET 2000
-    """
-)
-_OLDEST = text("SELECT created_at, id FROM transactions ORDER BY created_at, id OFFSET 26 LIMIT 1")
-_ANY = "SELECT id FROM {} ORDER BY created_at DESC LIMIT 1"
-
-
-def pages(connection: Connection) -> dict[str, str]:
-    """Return the pages to ask for, by name."""
-    sample = connection.execute(_SAMPLE, {"name": name_of(1)}).one()
-    oldest = connection.execute(_OLDEST).one()
-    last = f"{oldest.created_at.isoformat()}_{oldest.id}".replace("+", "%2B")
-    day = sample.created_at.date().isoformat()
-    big, small = name_of(1), name_of(150)
-    found = {
-        "dashboard": "/admin/",
-        "dashboard, changing part": "/admin/live",
-        "chart, 24 hours": "/admin/chart?period=24h",
-        "chart, 7 days": "/admin/chart?period=7d",
-        "chart, 30 days": "/admin/chart?period=30d&currency=RUB",
-        "list, first page": LIST,
-        "list, last page": f"{LIST}?after={last}",
-        "list, back from the last page": f"{LIST}?before={last}",
-        "list, pending": f"{LIST}?status=pending",
-        "list, expired": f"{LIST}?status=expired",
-        "list, expired of the big merchant": f"{LIST}?status=expired&user={big}",
-        "list, canceled of a small merchant": f"{LIST}?status=canceled&user={small}",
-        "list, one currency": f"{LIST}?currency=KZT",
-        "list, one day": f"{LIST}?created_from={day}&created_to={day}",
-        "list, amounts of a day": f"{LIST}?amount_from=15000&created_from={day}&created_to={day}",
-        "list, common amounts": f"{LIST}?amount_from=100&amount_to=200",
-        "list, reference of a merchant": f"{LIST}?reference={sample.reference}&user={big}",
-        "list, reference of all": f"{LIST}?reference={sample.reference}",
-        "one transaction": f"{LIST}{sample.id}",
-        "search, id of a transaction": f"/admin/search/?q={sample.id}",
-        "search, id of nothing": f"/admin/search/?q={UUID(int=1)}",
-        "search, reference": f"/admin/search/?q={sample.reference}",
-        "search, name": "/admin/search/?q=merchant-001",
-        "export, asked for": f"{LIST}export?user={small}",
-    }
-    for table, kind in (("refunds", "refund"), ("payouts", "payout"), ("events", "event")):
-        found[f"search, id of a {kind}"] = (
-            f"/admin/search/?q={connection.scalar(text(_ANY.format(table)))}"
-        )
-    return found
-
-
-def prepare(engine: Engine, keyring: Keyring) -> None:
-    """Let an admin and the big merchant log in."""
+def prepare(engine: Engine, keyring: Keyring) -> str:
+    """Let people of each role and the big merchant log in; return an admin's API key."""
     with Session(engine) as session, transaction(session):
-        if user_service.find_user(session, STAFF) is None:
-            user_service.create_user(
-                session,
-                SYSTEM,
-                keyring,
-                name=STAFF,
-                currency="RUB",
-                role=Role.ADMIN,
-                password=PASSWORD,
-            )
+        for name, role in STAFF.values():
+            if user_service.find_user(session, name) is None:
+                user_service.create_user(
+                    session,
+                    SYSTEM,
+                    keyring,
+                    name=name,
+                    currency="RUB",
+                    role=role,
+                    password=PASSWORD,
+                )
         merchant = user_service.find_user(session, name_of(1))
         if merchant is None:
             raise RuntimeError("this data dir was not filled by benchmarks.fill")
         user_service.update_user(session, SYSTEM, merchant, password=PASSWORD)
+        admin = user_service.find_user(session, STAFF[ADMIN][0])
+        assert admin is not None
+        return key_service.create_key(session, SYSTEM, admin, scopes=[Scope.READ])[1]
 
 
 @contextmanager
@@ -235,37 +219,36 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     """Measure everything; return the figures."""
     with serving(options.data_dir) as (app, settings, server):
         engine = make_engine(settings.database_url, pool_size=2)
-        prepare(engine, Keyring.parse(settings.encryption_keys))
+        key = prepare(engine, Keyring.parse(settings.encryption_keys))
         with autocommit(engine) as connection:
             began = time.perf_counter()
             counted = sums_service.keep(connection)
             summed = time.perf_counter() - began
             print(f"summed {counted:,} moments in {summed:.1f} s", flush=True)
             rows = int(connection.scalar(text("SELECT count(*) FROM transactions")) or 0)
-            asked = pages(connection)
-        meters = {
-            "admin": Meter(app, STAFF, server),
-            "big merchant": Meter(app, name_of(1), server),
-        }
-        measured: dict[str, list[Page]] = {}
-        for who, meter in meters.items():
-            measured[who] = []
-            for name, path in asked.items():
-                if who != "admin" and "merchant" in name:
-                    continue
-                page = meter.measure(name, path, options.rounds)
+            asked = [each for each in pages(connection) if re.search(options.only, each.name)]
+        meters = _meters(app, server, key)
+        measured: dict[str, list[Page]] = {who: [] for who in meters}
+        for each in asked:
+            for who in each.who:
+                page = meters[who].measure(each, options.rounds)
                 measured[who].append(page)
                 print(
-                    f"{who:13} {page.name:36} {page.p50_ms:8.1f} {page.p95_ms:8.1f} ms"
-                    f" {page.cpu_ms:7.1f} cpu"
-                    f" {page.queries:4} {page.bytes:9,}",
+                    f"{who:13} {page.name:48} {page.p50_ms:8.1f} {page.p95_ms:8.1f} ms"
+                    f" {page.cpu_ms:7.1f} cpu {page.queries:4}"
+                    f"{'!' if page.queries > MOST_QUERIES else ' '} {page.bytes:9,}",
                     flush=True,
                 )
         exports = {}
         if not options.no_export:
-            for form in ("csv", "xlsx"):
-                exports[form] = meters["admin"].export(form)
-                print(form, exports[form], flush=True)
+            with autocommit(engine) as connection:
+                run_id = connection.scalar(_LARGEST_RUN)
+            for name, (path, method) in {
+                **EXPORTS,
+                "reconciliation, csv": (f"/admin/reconciliation/runs/{run_id}/report", "GET"),
+            }.items():
+                exports[name] = meters[ADMIN].export(path, method=method)
+                print(name, exports[name], flush=True)
         engine.dispose()
     return {
         "machine": machine(),
@@ -277,11 +260,29 @@ def run(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+EXPORTS: Final = {
+    "transactions, csv": (f"{LIST}export/csv", "POST"),
+    "transactions, xlsx": (f"{LIST}export/xlsx", "POST"),
+    "audit log, csv": ("/admin/audit/export", "POST"),
+}
+_LARGEST_RUN = text("SELECT id FROM reconciliations ORDER BY lines DESC LIMIT 1")
+
+
+def _meters(app: Flask, server: int, key: str) -> dict[str, Meter]:
+    names = {**{who: name for who, (name, _) in STAFF.items()}, MERCHANT: name_of(1)}
+    meters = {who: Meter(app, server) for who in (*names, API)}
+    for who, name in names.items():
+        meters[who].log_in(name)
+    meters[API].headers = {"Authorization": f"Bearer {key}"}
+    return meters
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write the JSON file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.panel", description=__doc__)
     parser.add_argument("--data-dir", type=Path, required=True, help="filled by benchmarks.fill")
     parser.add_argument("--rounds", type=int, default=40, help="measured requests of each page")
+    parser.add_argument("--only", default="", help="a pattern of the names of pages")
     parser.add_argument("--no-export", action="store_true", help="leave the exports out")
     parser.add_argument(
         "--json", type=Path, default=Path("build/benchmarks/panel.json"), help="file to write"

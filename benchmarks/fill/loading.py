@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, text
 
-from benchmarks.fill import movements, outbox, payments, people
+from benchmarks.fill import movements, outbox, payments, people, records
 from benchmarks.fill.options import Options
 from standart.encryption import Keyring
 
@@ -22,6 +22,8 @@ _LOADED = (
     "events",
     "deliveries",
     "attempts",
+    "payouts",
+    "adjustments",
 )
 
 # Not those of constraints: others lean on them, and rows come in nearly in their order.
@@ -80,7 +82,7 @@ def fill(
         operator = connection.scalar(_OPERATOR)
         with _without_indexes(connection, tell):
             payments.add_payments(connection, options, str(operator) if operator else None, tell)
-            for name, statement in {**movements.STEPS, **outbox.STEPS}.items():
+            for name, statement in {**movements.STEPS, **outbox.STEPS, **records.STEPS}.items():
                 movements.run_step(connection, statement, options)
                 tell(name)
         for statement in _SUM_ANEW:

@@ -63,7 +63,8 @@ _REFUNDS = f"""
     SELECT at, 'operator', 'api', 'refund.created', 'refund', refund_id::text FROM made
 """
 
-# Of each week that is over a part of what came in; the last ones still wait, some failed.
+# Of each week that is over a part of what came in; the last ones still wait, some failed, few
+# were taken back.
 _PAYOUTS = f"""
     WITH earned AS (
         SELECT t.user_id, t.currency,
@@ -85,6 +86,7 @@ _PAYOUTS = f"""
         SELECT c.*, {ordered_id("c.at", "c.digest")} AS id,
             CASE WHEN week > CAST(:until AS timestamptz) - interval '7 days'
                 AND hashtext(digest) & 3 = 0 THEN 'pending'
+                WHEN hashtext(digest) & 4095 = 2 THEN 'canceled'
                 WHEN hashtext(digest) & 31 = 1 THEN 'failed' ELSE 'paid' END AS status
         FROM chosen c
     ),
@@ -93,7 +95,7 @@ _PAYOUTS = f"""
             approved_at, finished_at)
         SELECT user_id, id, amount, currency, status, 'week ' || to_char(week, 'IYYY-IW'),
             CASE status WHEN 'failed' THEN 'The account is closed.' END, at,
-            CASE WHEN status <> 'pending' THEN at + interval '1 hour' END,
+            CASE WHEN status IN ('paid', 'failed') THEN at + interval '1 hour' END,
             CASE WHEN status <> 'pending' THEN at + interval '2 hours' END
         FROM made
     ),
@@ -104,8 +106,8 @@ _PAYOUTS = f"""
         FROM made m CROSS JOIN LATERAL (VALUES
             ('payout_reserved', true, interval '0', 'available', 'pending_payout'),
             ('payout_paid', m.status = 'paid', interval '2 hours', 'pending_payout', 'clearing'),
-            ('payout_returned', m.status = 'failed', interval '2 hours', 'pending_payout',
-                'available')
+            ('payout_returned', m.status IN ('failed', 'canceled'), interval '2 hours',
+                'pending_payout', 'available')
         ) AS k (kind, due, later, away, back)
         WHERE k.due
     ),
@@ -122,7 +124,8 @@ _PAYOUTS = f"""
     INSERT INTO audit_log (created_at, actor_name, channel, action, object_type, object_id)
     SELECT m.at + k.later, 'operator', 'panel', 'payout.' || k.act, 'payout', m.id::text
     FROM made m CROSS JOIN LATERAL (VALUES
-        ('created', true, interval '0'), ('approved', m.status <> 'pending', interval '1 hour'),
+        ('created', true, interval '0'),
+        ('approved', m.status IN ('paid', 'failed'), interval '1 hour'),
         (m.status, m.status <> 'pending', interval '2 hours')
     ) AS k (act, due, later)
     WHERE k.due
@@ -131,11 +134,12 @@ _PAYOUTS = f"""
 _ADJUSTMENTS = f"""
     WITH made AS MATERIALIZED (
         SELECT m.id AS user_id, m.currency, 100 * m.number AS amount,
-            {ordered_id("a.at", "md5('adjustment' || m.id)")} AS id,
-            {ordered_id("a.at", "md5('adjusted' || m.id)")} AS journal_id, a.at
-        FROM fill_merchants m,
-            (SELECT CAST(:until AS timestamptz) - interval '3 days' AS at) AS a
-        WHERE m.number <= 10
+            {ordered_id("a.at", "md5('adjustment' || m.id || a.at)")} AS id,
+            {ordered_id("a.at", "md5('adjusted' || m.id || a.at)")} AS journal_id, a.at
+        FROM fill_merchants m CROSS JOIN LATERAL (
+            SELECT CAST(:until AS timestamptz) - make_interval(days => day, secs => m.number) AS at
+            FROM generate_series(3, CAST(:days AS int), 40) AS day
+        ) AS a
     ),
     adjustment AS (
         INSERT INTO adjustments (user_id, id, kind, amount, currency, reason, status, created_at,
@@ -181,5 +185,6 @@ def run_step(connection: Connection, statement: str, options: Options) -> None:
         "refunds": options.refunds,
         "payouts": options.payouts,
         "events_from": options.event_days,
+        "days": options.days,
     }
     connection.execute(query, {key: bound[key] for key in query.compile().params})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.fill.payments import ordered_id
-from benchmarks.fill.people import FAILING
+from benchmarks.fill.people import FAILS
 from standart.services.wire import CLOCK, VISIBLE, event_json, rfc3339, transaction_json
 
 _SINCE = "(CAST(:until AS timestamptz) - make_interval(days => :events_from))"
@@ -44,7 +44,7 @@ _OF_MOVEMENTS = f"""
             p.currency, p.created_at
         FROM payouts p CROSS JOIN LATERAL (VALUES
             ('created', 1, p.created_at), ('approved', 2, p.approved_at),
-            (p.status, 3, p.finished_at)
+            (p.status, CASE WHEN p.approved_at IS NULL THEN 2 ELSE 3 END, p.finished_at)
         ) AS k (type, sequence, at)
         WHERE k.at IS NOT NULL
         UNION ALL
@@ -54,6 +54,7 @@ _OF_MOVEMENTS = f"""
     WHERE o.at >= {_SINCE}
 """
 
+# Some are given up, of those that fail now the newest wait; a few came at the second try.
 _DELIVERIES = f"""
     INSERT INTO deliveries (user_id, id, event_id, endpoint_id, state, attempt_count,
         next_attempt_at, delivered_at, created_at)
@@ -63,10 +64,11 @@ _DELIVERIES = f"""
         CASE s.state WHEN 'delivered' THEN s.created_at + interval '300 milliseconds' END,
         s.created_at
     FROM (
-        SELECT f.*, CASE f.state WHEN 'dead' THEN 10 WHEN 'waiting' THEN 2 ELSE 1 END AS attempts
+        SELECT f.*, CASE f.state WHEN 'dead' THEN 10 WHEN 'waiting' THEN 2
+            ELSE 1 + (f.drawn & 63 = 1)::int END AS attempts
         FROM (
-            SELECT v.user_id, v.id, v.created_at, CASE
-                WHEN m.number IN {FAILING} AND v.created_at > CAST(:until AS timestamptz)
+            SELECT v.user_id, v.id, v.created_at, hashtext(v.id::text) AS drawn, CASE
+                WHEN m.{FAILS} AND v.created_at > CAST(:until AS timestamptz)
                     - interval '6 hours' THEN 'waiting'
                 WHEN hashtext(v.id::text) & 511 = 0 THEN 'dead' ELSE 'delivered' END AS state
             FROM events v JOIN fill_merchants m ON m.id = v.user_id
@@ -77,16 +79,26 @@ _DELIVERIES = f"""
     ORDER BY s.created_at
 """
 
+# What fails is mostly down, seldom gone, silent or moved away.
 _ATTEMPTS = """
     INSERT INTO attempts (user_id, delivery_id, number, url, outcome, status_code, excerpt, error,
         duration_ms, created_at)
-    SELECT d.user_id, d.id, n, w.url, CASE d.state WHEN 'delivered' THEN 'delivered'
-            ELSE 'http_503' END, CASE d.state WHEN 'delivered' THEN 200 ELSE 503 END,
-        CASE d.state WHEN 'delivered' THEN 'ok' ELSE 'Service Unavailable' END, '',
-        40 + (hashtext(d.id::text) & 255), d.created_at + n * interval '5 seconds'
-    FROM deliveries d JOIN fill_merchants m ON m.id = d.user_id
-    JOIN webhook_endpoints w ON w.user_id = d.user_id AND w.id = d.endpoint_id
-    CROSS JOIN LATERAL generate_series(1, d.attempt_count) AS n
+    SELECT t.user_id, t.id, t.number, t.url, CASE WHEN t.code IS NULL THEN 'timeout'
+            WHEN t.code < 300 THEN 'delivered' ELSE 'http_' || t.code END, t.code,
+        CASE t.code WHEN 200 THEN 'ok' WHEN 503 THEN 'Service Unavailable' ELSE '' END,
+        CASE WHEN t.code IS NULL THEN 'no answer in time' ELSE '' END,
+        40 + (t.drawn & 255), t.created_at + t.number * interval '5 seconds'
+    FROM (
+        SELECT d.user_id, d.id, d.created_at, n AS number, w.url, h.drawn, CASE
+            WHEN d.state = 'delivered' AND n = d.attempt_count
+                THEN CASE WHEN h.drawn & 15 = 0 THEN 204 ELSE 200 END
+            WHEN h.drawn & 255 = 2 THEN 302 WHEN h.drawn & 7 = 3 THEN 404
+            WHEN h.drawn & 7 = 4 THEN NULL ELSE 503 END AS code
+        FROM deliveries d
+        JOIN webhook_endpoints w ON w.user_id = d.user_id AND w.id = d.endpoint_id
+        CROSS JOIN LATERAL (SELECT hashtext(d.id::text) AS drawn) AS h
+        CROSS JOIN LATERAL generate_series(1, d.attempt_count) AS n
+    ) AS t
 """
 
 # What happened before may have lost its event to the purge.
