@@ -37,12 +37,18 @@ class Search(PanelView):
 
 
 def address_of(hit: Hit) -> str:
-    """Return where a hit is shown: on its own page, else on that of what it belongs to."""
+    """Return where a hit is shown: on its own page; a note is on that of its transaction."""
     match hit.kind:
         case "transaction":
             return url_for("transactions.detail", transaction_id=hit.id)
-        case "refund" | "note":
+        case "note":
             return url_for("transactions.detail", transaction_id=hit.about)
+        case "payout":
+            return url_for("payouts.detail", payout_id=hit.id)
+        case "refund":
+            return url_for("refunds.detail", refund_id=hit.id)
+        case "adjustment":
+            return url_for("refunds.adjustment", adjustment_id=hit.id)
         case "event":
             return url_for("webhooks.detail", event_id=hit.id)
         case "endpoint":

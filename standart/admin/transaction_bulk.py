@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
-from flask import redirect, request, url_for
+from flask import flash, redirect, request, url_for
 from sqlalchemy.orm import Session
 
 from standart.admin import listing, proof, transaction_filters
@@ -35,6 +35,7 @@ class TransactionBulk(PanelView):
         """Show what would be done to the chosen ones, and what cannot be done and why."""
         ids = in_transaction(_chosen)
         if not ids:
+            flash(gettext("Nothing is chosen. Tick some rows, or all that match."), "error")
             return redirect(url_for(".index", **transaction_filters.parameters()), 303)
         shown = _preview(act, ids)
         if _takes_two(shown) and (asked := proof.demand()):
@@ -54,6 +55,7 @@ class TransactionBulk(PanelView):
             ids=",".join(str(each.id) for each in shown.items),
             preview=shown,
             sums=_sums(shown),
+            parameters=transaction_filters.parameters(),
         )
 
     @page("/bulk/<any(confirm, cancel):act>", methods=["POST"])
@@ -91,6 +93,7 @@ class TransactionBulk(PanelView):
             results=results,
             counts=counts,
             reason=form.reason.data or "",
+            parameters=transaction_filters.parameters(),
             rest=",".join(
                 str(each.item.id) for each in results if each.outcome is Outcome.NOT_REACHED
             ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from flask import request
@@ -168,6 +169,21 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
         replace(chip, text=listing.unknown(chip.text), wrong=True) if name in wrong else chip
         for name, chip in zip(names, made, strict=True)
     ]
+
+
+def place() -> str:
+    """Return the query of the list as it is looked at, for the pages that lead back to it."""
+    return _cleaned(request.args.to_dict())
+
+
+def place_left() -> str:
+    """Return the query of the list from which one came to this page, "" for the whole list."""
+    return _cleaned(dict(parse_qsl(request.args.get("list", ""))))
+
+
+def _cleaned(query: dict[str, str]) -> str:
+    kept = (*FIELDS, "after", "before", "jump", "limit")
+    return urlencode({name: query[name] for name in kept if query.get(name)})
 
 
 def parameters() -> dict[str, Any]:

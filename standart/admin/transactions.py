@@ -115,7 +115,12 @@ class Transactions(TransactionExport, TransactionBulk):
         return self._show(transaction_id, NoteForm())
 
     def _show(self, transaction_id: UUID, form: NoteForm) -> str:
-        return self.render("transaction.html", form=form, **_details(transaction_id))
+        return self.render(
+            "transaction.html",
+            form=form,
+            place=transaction_filters.place_left(),
+            **_details(transaction_id),
+        )
 
     @page("/<uuid:transaction_id>/json")
     def as_json(self, transaction_id: UUID) -> Page:
@@ -145,7 +150,7 @@ class Transactions(TransactionExport, TransactionBulk):
             )
             return gettext("The note is kept.")
 
-        return attempt(work, url_for(".detail", transaction_id=transaction_id))
+        return attempt(work, _detail_url(transaction_id))
 
     @page("/<uuid:transaction_id>/ask/<any(confirm, cancel):act>")
     def ask(self, transaction_id: UUID, act: str) -> Page:
@@ -157,7 +162,7 @@ class Transactions(TransactionExport, TransactionBulk):
                 gettext("This transaction is not pending any more: %(status)s.", status=status),
                 "error",
             )
-            return redirect(url_for(".detail", transaction_id=transaction_id), 303)
+            return redirect(_detail_url(transaction_id), 303)
         if act == "confirm" and _takes_two(found) and (asked := proof.demand()):
             return asked
         form = CancelForm() if act == "cancel" else ActForm()
@@ -169,7 +174,14 @@ class Transactions(TransactionExport, TransactionBulk):
         names = in_transaction(lambda session: queries.names_of(session, [UUID(user_id)]))
         found["user_name"] = names[user_id]
         two = act == "confirm" and _takes_two(found)
-        return self.render("settle.html", act=act, form=form, found=found, two=two)
+        return self.render(
+            "settle.html",
+            act=act,
+            form=form,
+            found=found,
+            two=two,
+            place=transaction_filters.place_left(),
+        )
 
     @page("/<uuid:transaction_id>/confirm", methods=["POST"])
     def confirm(self, transaction_id: UUID) -> Page:
@@ -189,7 +201,7 @@ class Transactions(TransactionExport, TransactionBulk):
             nudge()
             return gettext("The transaction is confirmed.")
 
-        return attempt(work, url_for(".detail", transaction_id=transaction_id))
+        return attempt(work, _detail_url(transaction_id))
 
     @page("/<uuid:transaction_id>/cancel", methods=["POST"])
     def cancel(self, transaction_id: UUID) -> Page:
@@ -207,7 +219,13 @@ class Transactions(TransactionExport, TransactionBulk):
             nudge()
             return gettext("The transaction is canceled.")
 
-        return attempt(work, url_for(".detail", transaction_id=transaction_id))
+        return attempt(work, _detail_url(transaction_id))
+
+
+def _detail_url(transaction_id: UUID) -> str:
+    """Return where a transaction is shown, with the way back to the list as it was."""
+    place = transaction_filters.place_left() or None
+    return url_for("transactions.detail", transaction_id=transaction_id, list=place)
 
 
 def _takes_two(found: Wire) -> bool:
@@ -243,6 +261,7 @@ def _list(session: Session) -> dict[str, Any]:
         "too_slow": False,
         "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.sees_all else [],
         "parameters": transaction_filters.parameters(),
+        "place": transaction_filters.place(),
         "sizes": listing.PAGE_SIZES,
         "size": listing.page_size(),
         "most": bulk_service.MOST,
@@ -259,6 +278,7 @@ def _unread(session: Session) -> dict[str, Any]:
         "too_slow": True,
         "user_names": [],
         "parameters": transaction_filters.parameters(),
+        "place": transaction_filters.place(),
         "sizes": listing.PAGE_SIZES,
         "size": listing.page_size(),
         "most": bulk_service.MOST,

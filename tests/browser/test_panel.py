@@ -212,23 +212,6 @@ def test_the_browser_tells_its_time_zone(
     assert f":{hour % 60:02}:" in shown
 
 
-def test_a_double_click_sends_a_form_once(
-    visit: Callable[..., Visit],
-    admin: TestUser,
-    merchant: TestUser,
-    connection: Connection,
-) -> None:
-    window = visit(locale="en-GB")
-    window.log_in(admin)
-    window.page.goto(f"/admin/users/{merchant.id}")
-
-    window.page.locator("form.new-key button.main").dblclick()
-
-    expect(window.page.locator("code.secret")).to_have_count(1)
-    keys = text("SELECT count(*) FROM api_keys WHERE user_id = :id")
-    assert connection.scalar(keys, {"id": merchant.id}) == 2
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_have_enough_contrast(
     visit: Callable[..., Visit],

@@ -44,7 +44,7 @@ def as_user(app: Flask, user: TestUser) -> Panel:
 
 
 def ids(page: str) -> list[str]:
-    return re.findall(r'class="id" href="/admin/transactions/([0-9a-f-]{36})"', page)
+    return re.findall(r'class="id" href="/admin/transactions/([0-9a-f-]{36})[?"]', page)
 
 
 def way(page: str, rel: str) -> str | None:
@@ -159,14 +159,16 @@ def test_search_opens_what_it_finds_alone(
     about_user = f"/admin/users/{scene.owner.id}"
     (refund,) = connection.scalars(text("SELECT id FROM refunds LIMIT 1"))
     (told,) = connection.scalars(text("SELECT id FROM events LIMIT 1"))
+    (payout,) = connection.scalars(text("SELECT id FROM payouts"))
+    (adjusted,) = connection.scalars(text("SELECT id FROM adjustments"))
     places = {
         str(scene.paid): paid,
         f" {scene.paid} ".upper(): paid,
         scene.paid.hex: paid,
-        str(refund): paid,
+        str(refund): f"/admin/refunds/{refund}",
         str(told): f"/admin/webhooks/{told}",
-        str(connection.scalar(text("SELECT id FROM payouts"))): about_user,
-        str(connection.scalar(text("SELECT id FROM adjustments"))): about_user,
+        str(payout): f"/admin/payouts/{payout}",
+        str(adjusted): f"/admin/refunds/adjustments/{adjusted}",
         str(connection.scalar(text("SELECT id FROM notes WHERE NOT internal"))): paid,
         str(scene.owner.id): about_user,
         "order-1000": paid,

@@ -44,7 +44,7 @@ def _status(connection: Connection, transaction_id: str) -> str:
 
 
 def _ids(page: str) -> list[str]:
-    return re.findall(r'class="id" href="/admin/transactions/([0-9a-f-]{36})"', page)
+    return re.findall(r'class="id" href="/admin/transactions/([0-9a-f-]{36})[?"]', page)
 
 
 def test_confirm_asks_first_then_credits_once(

@@ -21,13 +21,22 @@ export const shownZone = known(document.body.dataset.zone);
 export const tellTime = (at, language, parts) =>
   at.toLocaleString(language, { ...parts, hourCycle: "h23", timeZone: shownZone });
 
+// What answers a form cannot be loaded again without sending the form anew, and may show what is
+// shown once: its place in the browser's history is taken by the page that it belongs to.
+const belongsTo = document.querySelector("[data-belongs]")?.dataset.belongs;
+if (belongsTo) history.replaceState(null, "", belongsTo);
+
 // A second click must not send a form again while the first one is on its way.
 document.addEventListener("submit", (event) => {
   if (event.target.dataset.sent) {
     event.preventDefault();
     return;
   }
-  if (event.target.method === "post") event.target.dataset.sent = "yes";
+  const form = event.target;
+  if (form.method !== "post") return;
+  form.dataset.sent = "yes";
+  // A download leaves the page where it is, and may be wanted once more.
+  if ("download" in form.dataset) setTimeout(() => delete form.dataset.sent, 1000);
 });
 // The page may come back from the browser's history as it was left.
 window.addEventListener("pageshow", () => {
