@@ -53,7 +53,7 @@ def test_who_came_in_is_written_down(
     assert (told.actor_id, told.object_id, told.ip) == (admin.id, str(admin.id), "192.0.2.7")
     assert told.request_id
     assert told.channel == "panel"
-    assert "Came in" in panel.get("/admin/audit/").text
+    assert "Logged in" in panel.get("/admin/audit/").text
 
 
 def test_over_https_the_cookies_belong_to_this_host_alone(app: Flask, admin: TestUser) -> None:
