@@ -152,11 +152,8 @@ class Meter:
         chunks = iter(answer.response)
         size = len(next(chunks))
         first, most = time.perf_counter() - began, before
-        lines = 0
         for number, chunk in enumerate(chunks):
-            data_of = chunk if isinstance(chunk, bytes) else chunk.encode()
-            size += len(data_of)
-            lines += data_of.count(b"\n")
+            size += len(chunk)
             if number % 20 == 0:
                 most = max(most, psutil.Process().memory_info().rss)
         return {
@@ -164,7 +161,6 @@ class Meter:
             "seconds": round(time.perf_counter() - began, 1),
             "cpu_seconds": round(self._cpu_seconds() - spent, 1),
             "megabytes": round(size / 1e6, 1),
-            "lines": lines,
             "memory_before_mb": round(before / 1e6, 1),
             "memory_at_most_mb": round(most / 1e6, 1),
         }
