@@ -5,7 +5,7 @@ What makes no sense is a filter in force too: it matches nothing, and its chip s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -47,14 +47,17 @@ def read(known: Sequence[Kind]) -> Asked:
     """Read the filters; ``known`` is what the log has ever kept."""
     texts = {name: query_text(name) for name in FIELDS}
     values: dict[str, Any] = {}
-    wrong = []
+    wrong: dict[str, str] = {}
     for name, text in texts.items():
         if not text:
             continue
         try:
             values[name] = _read(name, text, known)
         except (ValueError, ArithmeticError):
-            wrong.append(name)
+            wrong[name] = gettext("unknown")
+    wrong |= transaction_filters.backwards(
+        "created_to", values.get("created_from"), values.get("created_to")
+    )
     return Asked(None if wrong else Wanted(**values), _chips(texts, wrong), texts)
 
 
@@ -81,7 +84,7 @@ def _read(name: str, text: str, known: Sequence[Kind]) -> str | datetime:
     return text
 
 
-def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
+def _chips(texts: dict[str, str], wrong: Mapping[str, str]) -> list[Chip]:
     labels = {
         "actor": gettext("Who"),
         "action": gettext("What"),
@@ -98,7 +101,7 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
     names = [name for name in FIELDS if texts[name]]
     made = listing.chips({name: (labels[name], shown[name]) for name in names})
     return [
-        replace(chip, text=listing.unknown(chip.text), wrong=True) if name in wrong else chip
+        replace(chip, text=f"{chip.text} ({wrong[name]})", wrong=True) if name in wrong else chip
         for name, chip in zip(names, made, strict=True)
     ]
 

@@ -11,8 +11,6 @@ from uuid import UUID
 
 from flask import request
 
-from standart.admin.language import gettext
-
 PAGE_SIZE: Final = 25
 PAGE_SIZES: Final = (25, 50, 100)
 _LARGEST_KEY: Final = 2**63 - 1
@@ -64,11 +62,6 @@ def chips(filters: dict[str, tuple[str, str]]) -> list[Chip]:
         for parameter, (label, shown) in filters.items()
         if shown
     ]
-
-
-def unknown(text: str) -> str:
-    """Return what a chip says of a value that there is not."""
-    return gettext("%(text)s (unknown)", text=text)
 
 
 def listing(rows: Sequence[Item], marks: Sequence[str], filters: list[Chip]) -> Listing[Item]:

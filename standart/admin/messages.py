@@ -310,6 +310,9 @@ FIELDS: Final = {
     "number": lazy_gettext("Number"),
     "created_to": lazy_gettext("Up to"),
     "period": lazy_gettext("Period"),
+    "amount_from": lazy_gettext("Amount from"),
+    "amount_to": lazy_gettext("Amount up to"),
+    "reference_prefix": lazy_gettext("Reference"),
 }
 
 MATCHES: Final = {
@@ -348,7 +351,7 @@ OUTCOMES_OF_BULK: Final = {
     "already": lazy_gettext("Had been done before"),
     "waits": lazy_gettext("Waits for a second admin"),
     "refused": lazy_gettext("Not done"),
-    "not_reached": lazy_gettext("Not reached in time"),
+    "not_reached": lazy_gettext("Not reached"),
 }
 
 PERIODS: Final = {

@@ -5,19 +5,20 @@ What makes no sense is a filter in force too: it matches nothing, and its chip s
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from standart import money
-from standart.admin import language, listing, messages
-from standart.admin.base import query_text
+from standart.admin import language, listing, messages, movements
+from standart.admin.base import actor, query_text
 from standart.admin.language import gettext
 from standart.admin.listing import Chip
-from standart.admin.transaction_filters import moment
+from standart.admin.transaction_filters import backwards, moment
 from standart.services import user_service
 from standart.services.access import Actor
 
@@ -49,23 +50,48 @@ def read(
     if not viewer.sees_all:
         asked.texts["user"] = ""
     shown: dict[str, tuple[str, str]] = {}
-    wrong: set[str] = set()
+    wrong: dict[str, str] = {}
     for name, text in asked.texts.items():
         if not text:
             continue
-        label = str(_LABELS[name]())
+        shown[name] = (str(_LABELS[name]()), _in_words(text, name, statuses or {}))
         try:
             asked.values.update(_read(session, name, text, statuses or {}))
-            shown[name] = (label, _in_words(text, name, statuses or {}))
         except ValueError:
-            asked.possible = False
-            wrong.add(name)
-            shown[name] = (label, listing.unknown(text))
+            wrong[name] = gettext("unknown")
+    ends = (asked.values.get("created_from"), asked.values.get("created_to"))
+    wrong |= backwards("created_to", *ends)
+    shown |= {name: (shown[name][0], f"{shown[name][1]} ({why})") for name, why in wrong.items()}
+    asked.possible = not wrong
     asked.chips = [
         replace(chip, wrong=name in wrong)
         for name, chip in zip(shown, listing.chips(shown), strict=True)
     ]
     return asked
+
+
+def page_of(
+    session: Session,
+    names: Collection[str],
+    rows: Callable[..., list[tuple[str, datetime, UUID]]],
+    statuses: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """Return what a list's page shows; ``rows`` is the service that reads them."""
+    viewer = actor()
+    asked, found = read(session, viewer, names, statuses), []
+    if asked.possible:
+        found = rows(
+            session.connection(),
+            viewer,
+            **asked.values,
+            after=listing.after_row(),
+            limit=listing.page_size() + 1,
+        )
+    return {
+        "listing": movements.listing_of(session, found, asked.chips),
+        "asked": asked.texts,
+        "statuses": statuses or {},
+    }
 
 
 _LABELS: Final = {

@@ -12,7 +12,6 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from standart.admin import (
     formats,
-    listing,
     matrix,
     messages,
     movement_filters,
@@ -65,7 +64,14 @@ class PayoutPages(PanelView):
     @page("/")
     def index(self) -> Page:
         """List, newest first."""
-        return self.render("payouts.html", **in_transaction(_list))
+        return self.render(
+            "payouts.html",
+            **in_transaction(
+                lambda session: movement_filters.page_of(
+                    session, FILTERS, payout_list.list_payouts, messages.PAYOUT_STATUSES
+                )
+            ),
+        )
 
     @page("/<uuid:payout_id>")
     def detail(self, payout_id: UUID) -> Page:
@@ -220,25 +226,6 @@ def _form(action: PayoutAction) -> PanelForm:
 
 def _is_large(found: Wire) -> bool:
     return movements.takes_two(found["amount"], found["currency"])
-
-
-def _list(session: Session) -> dict[str, Any]:
-    viewer = actor()
-    asked = movement_filters.read(session, viewer, FILTERS, messages.PAYOUT_STATUSES)
-    rows = []
-    if asked.possible:
-        rows = payout_list.list_payouts(
-            session.connection(),
-            viewer,
-            **asked.values,
-            after=listing.after_row(),
-            limit=listing.page_size() + 1,
-        )
-    return {
-        "listing": movements.listing_of(session, rows, asked.chips),
-        "asked": asked.texts,
-        "statuses": messages.PAYOUT_STATUSES,
-    }
 
 
 def _details(session: Session, found: Wire) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from standart.admin import formats, messages, movement_filters, movements
 from standart.admin.base import Page, actor, origin, page
 from standart.admin.language import gettext
 from standart.admin.late_payments import LatePayments
-from standart.admin.listing import after_row, page_size
 from standart.admin.movement_forms import NewRefundForm, RefundForm, amount_text, read_amount
 from standart.admin.movements import Fact, Wire
 from standart.admin.transactions import fetch
@@ -35,7 +34,14 @@ class Refunds(LatePayments):
     @page("/")
     def index(self) -> Page:
         """List, newest first."""
-        return self.render("refunds.html", **in_transaction(_list))
+        return self.render(
+            "refunds.html",
+            **in_transaction(
+                lambda session: movement_filters.page_of(
+                    session, FILTERS, refund_service.list_refunds
+                )
+            ),
+        )
 
     @page("/<uuid:refund_id>")
     def detail(self, refund_id: UUID) -> Page:
@@ -196,21 +202,3 @@ def _history(session: Session, refund_id: UUID) -> list[Any]:
     rows = audit_service.history(session, "refund", refund_id)
     session.expunge_all()
     return list(rows)
-
-
-def _list(session: Session) -> dict[str, Any]:
-    viewer = actor()
-    asked = movement_filters.read(session, viewer, FILTERS)
-    rows = []
-    if asked.possible:
-        rows = refund_service.list_refunds(
-            session.connection(),
-            viewer,
-            **asked.values,
-            after=after_row(),
-            limit=page_size() + 1,
-        )
-    return {
-        "listing": movements.listing_of(session, rows, asked.chips),
-        "asked": asked.texts,
-    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
 from flask import flash, redirect, request, url_for
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from standart.admin import listing, proof, transaction_filters
@@ -15,14 +17,16 @@ from standart.admin.forms import CancelForm
 from standart.admin.language import gettext
 from standart.admin.queries import Sum, as_sum
 from standart.clock import monotonic, new_id
-from standart.errors import InvalidInput
+from standart.db import is_transient
+from standart.errors import InvalidInput, Unavailable
 from standart.extensions import in_transaction, nudge, on_connection, settings
 from standart.services import bulk_service, transaction_list
-from standart.services.bulk_service import Outcome, Preview
-from standart.states import Action
+from standart.services.bulk_service import Outcome, Preview, Result
+from standart.states import Action, TransactionStatus
 
 BUDGET_SECONDS: Final = 20.0
 """What is not reached by then is told as such, and can be sent again."""
+
 
 _SHOWN: Final = 100
 
@@ -33,16 +37,24 @@ class TransactionBulk(PanelView):
     @page("/bulk/<any(confirm, cancel):act>/ask", methods=["POST"])
     def bulk_ask(self, act: str) -> Page:
         """Show what would be done to the chosen ones, and what cannot be done and why."""
-        ids = in_transaction(_chosen)
+        if request.form.get("all"):
+            ids = in_transaction(_all_that_match)
+            nothing = gettext("Nothing that is pending matches, so there is nothing to do.")
+        else:
+            ids = _ids(request.form.getlist("id"))
+            nothing = gettext("Nothing is chosen. Tick some rows, or all that match.")
         if not ids:
-            flash(gettext("Nothing is chosen. Tick some rows, or all that match."), "error")
-            return redirect(url_for(".index", **transaction_filters.parameters()), 303)
-        shown = _preview(act, ids)
-        if _takes_two(shown) and (asked := proof.demand()):
+            flash(nothing, "error")
+            return redirect(url_for(".index", **transaction_filters.way_back()), 303)
+        more = len(ids) > bulk_service.MOST
+        shown = _preview(act, ids[: bulk_service.MOST])
+        if shown.takes_two and (asked := proof.demand()):
             return asked
-        return self._bulk_page(act, shown, new_id(), CancelForm())
+        return self._bulk_page(act, shown, new_id(), CancelForm(), more=more)
 
-    def _bulk_page(self, act: str, shown: Preview, act_id: UUID, form: CancelForm) -> str:
+    def _bulk_page(
+        self, act: str, shown: Preview, act_id: UUID, form: CancelForm, *, more: bool = False
+    ) -> str:
         # What cannot be done comes first: of a thousand nobody reads all.
         rows = sorted(shown.items, key=lambda each: each.can)
         return self.render(
@@ -55,7 +67,9 @@ class TransactionBulk(PanelView):
             ids=",".join(str(each.id) for each in shown.items),
             preview=shown,
             sums=_sums(shown),
-            parameters=transaction_filters.parameters(),
+            more=more,
+            most=bulk_service.MOST,
+            parameters=transaction_filters.way_back(),
         )
 
     @page("/bulk/<any(confirm, cancel):act>", methods=["POST"])
@@ -67,48 +81,69 @@ class TransactionBulk(PanelView):
             raise InvalidInput.of("act_id", "is missing; choose the transactions again")
         form, before = CancelForm(), _preview(act, ids)
         if not form.validate():
-            return self._bulk_page(act, before, act_id, form), HTTPStatus.UNPROCESSABLE_ENTITY
-        if _takes_two(before) and (asked := proof.demand()):
+            page_again = self._bulk_page(act, before, act_id, form)
+            return page_again, HTTPStatus.UNPROCESSABLE_ENTITY
+        if before.takes_two and (asked := proof.demand()):
             return asked
-        deadline = monotonic() + BUDGET_SECONDS
-        results = on_connection(
-            lambda connection: bulk_service.settle(
-                connection,
-                actor(),
-                origin(),
-                before.items,
-                Action(act),
-                reason=form.reason.data or None,
-                alone=settings().four_eyes_above,
-                act_id=act_id,
-                go_on=lambda: monotonic() < deadline,
-            )
-        )
-        nudge()
+        results = _settled(act, before, act_id, form.reason.data or None)
         counts = {each: sum(r.outcome is each for r in results) for each in Outcome}
         return self.render(
             "bulk_result.html",
             act=act,
             act_id=act_id,
+            reason=form.reason.data or "",
             results=results,
             counts=counts,
-            reason=form.reason.data or "",
-            parameters=transaction_filters.parameters(),
             rest=",".join(
                 str(each.item.id) for each in results if each.outcome is Outcome.NOT_REACHED
             ),
+            parameters=transaction_filters.way_back(),
         )
 
 
-def _chosen(session: Session) -> list[UUID]:
-    """Return the ticked ids, or all that match the list's filter, where that was ticked."""
-    if not request.form.get("all"):
-        return _ids(request.form.getlist("id"))
-    asked = transaction_filters.read(session, actor())
-    if asked.wanted is None:
+def _settled(act: str, before: Preview, act_id: UUID, reason: str | None) -> list[Result]:
+    """Do it; where the database goes away, tell what is done and what may not be."""
+    deadline = monotonic() + BUDGET_SECONDS
+    results: list[Result] = []
+
+    def work(connection: Connection) -> None:
+        # A second run finds done what the first one did.
+        results.clear()
+        results.extend(
+            bulk_service.settle(
+                connection,
+                actor(),
+                origin(),
+                before.items,
+                Action(act),
+                reason=reason,
+                alone=settings().four_eyes_above,
+                act_id=act_id,
+                go_on=lambda: monotonic() < deadline,
+            )
+        )
+
+    try:
+        on_connection(work)
+    except Exception as error:
+        if not is_transient(error) or not results:
+            raise
+        left = before.items[len(results) :]
+        results += [Result(item, Outcome.NOT_REACHED, Unavailable()) for item in left]
+    nudge()
+    return results
+
+
+def _all_that_match(session: Session) -> list[UUID]:
+    """Return what matches the list's filter and is pending, one more where there are more."""
+    wanted = transaction_filters.read(session, actor()).wanted
+    if wanted is None or wanted.status not in (None, TransactionStatus.PENDING):
         return []
     return transaction_list.newest_ids(
-        session.connection(), actor(), asked.wanted, limit=bulk_service.MOST
+        session.connection(),
+        actor(),
+        replace(wanted, status=TransactionStatus.PENDING),
+        limit=bulk_service.MOST + 1,
     )
 
 
@@ -128,11 +163,6 @@ def _preview(act: str, ids: list[UUID]) -> Preview:
             connection, actor(), ids, Action(act), alone=settings().four_eyes_above
         )
     )
-
-
-def _takes_two(shown: Preview) -> bool:
-    """Whether a sum is among them that one person may not confirm alone."""
-    return any(each.two and each.can for each in shown.items)
 
 
 def _sums(shown: Preview) -> list[Sum]:

@@ -5,6 +5,8 @@ What makes no sense is a filter in force too: it matches nothing, and says so in
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
@@ -38,6 +40,9 @@ FIELDS: Final = (
 )
 """The parameters of the URL that are filters."""
 
+_BLANKS: Final = str.maketrans("", "", " \u00a0\u202f")
+_GROUPED: Final = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?")
+
 _LAST_ID: Final = UUID(int=2**128 - 1)
 
 
@@ -64,14 +69,16 @@ def read(session: Session, viewer: Actor) -> Asked:
     if not viewer.sees_all:
         texts["user"] = ""
     zone = language.viewer_zone()[1]
-    wanted, wrong = Wanted(), []
+    wanted, wrong = Wanted(), dict[str, str]()
     for name, text in texts.items():
         if not text:
             continue
         try:
             wanted = replace(wanted, **_read(session, name, text, zone))
         except (ValueError, ArithmeticError):
-            wrong.append(name)
+            wrong[name] = gettext("unknown")
+    wrong |= backwards("amount_to", wanted.amount_from, wanted.amount_to, may_be_same=True)
+    wrong |= backwards("created_to", wanted.created_from, wanted.created_to)
     return Asked(None if wrong else wanted, _chips(texts, wrong), texts)
 
 
@@ -108,8 +115,18 @@ def _read(session: Session, name: str, text: str, zone: tzinfo) -> dict[str, Any
     return {"id": found}
 
 
+def backwards(name: str, low: Any, high: Any, *, may_be_same: bool = False) -> dict[str, str]:
+    """Return what is wrong with the filter ``name`` where its range ends before it begins."""
+    if low is None or high is None or low < high or (may_be_same and low == high):
+        return {}
+    return {name: gettext("ends before it begins")}
+
+
 def _amount(text: str) -> Decimal:
-    text = text.replace(",", ".").replace("\u00a0", "").replace(" ", "")
+    text = text.translate(_BLANKS)
+    # In English the comma groups digits, wherever it can be read so.
+    grouped = language.language() == "en" and _GROUPED.fullmatch(text)
+    text = text.replace(",", "" if grouped else ".")
     if not money.may_be_amount(text):
         raise ValueError(text)
     return Decimal(text)
@@ -131,11 +148,11 @@ def moment(text: str, zone: tzinfo, day: int = 0) -> datetime:
 
 def _moment(text: str, zone: tzinfo, day: int) -> datetime:
     try:
-        on = date.fromisoformat(text) + timedelta(days=day)
-        return language.from_wall_clock(datetime.combine(on, time()), zone)
+        on = date.fromisoformat(text)
     except ValueError:
         at = datetime.fromisoformat(text)
-    return at.astimezone(UTC) if at.tzinfo else language.from_wall_clock(at, zone)
+        return at.astimezone(UTC) if at.tzinfo else language.from_wall_clock(at, zone)
+    return language.from_wall_clock(datetime.combine(on + timedelta(days=day), time()), zone)
 
 
 def after() -> Place | None:
@@ -144,11 +161,11 @@ def after() -> Place | None:
         return place
     try:
         return moment(query_text("jump"), language.viewer_zone()[1], day=1), _LAST_ID
-    except (ValueError, ArithmeticError):
+    except ValueError:
         return None
 
 
-def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
+def _chips(texts: dict[str, str], wrong: Mapping[str, str]) -> list[Chip]:
     labels = {
         "user": gettext("User"),
         "status": gettext("Status"),
@@ -166,7 +183,7 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
     )
     names = [name for name in FIELDS if texts[name]]
     return [
-        replace(chip, text=listing.unknown(chip.text), wrong=True) if name in wrong else chip
+        replace(chip, text=f"{chip.text} ({wrong[name]})", wrong=True) if name in wrong else chip
         for name, chip in zip(names, made, strict=True)
     ]
 
@@ -189,3 +206,9 @@ def _cleaned(query: dict[str, str]) -> str:
 def parameters() -> dict[str, Any]:
     """Return the filters of the URL as they came, to be carried on."""
     return {name: text for name in FIELDS if (text := request.args.get(name, ""))}
+
+
+def way_back() -> dict[str, Any]:
+    """Return what leads back to the same page of the same list from whatever follows it."""
+    places = ("limit", "after", "before", "jump")
+    return {**parameters(), **{name: text for name in places if (text := request.args.get(name))}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -262,6 +263,7 @@ def _list(session: Session) -> dict[str, Any]:
         "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.sees_all else [],
         "parameters": transaction_filters.parameters(),
         "place": transaction_filters.place(),
+        "carried": transaction_filters.way_back(),
         "sizes": listing.PAGE_SIZES,
         "size": listing.page_size(),
         "most": bulk_service.MOST,
@@ -279,6 +281,7 @@ def _unread(session: Session) -> dict[str, Any]:
         "user_names": [],
         "parameters": transaction_filters.parameters(),
         "place": transaction_filters.place(),
+        "carried": transaction_filters.way_back(),
         "sizes": listing.PAGE_SIZES,
         "size": listing.page_size(),
         "most": bulk_service.MOST,
@@ -321,7 +324,7 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
             "found": {**found, "user_name": queries.names_of(session, [user_id])[str(user_id)]},
             "postings": queries.postings_of(session, user_id, transaction_id),
             "paid_late": queries.paid_late(session, user_id, transaction_id),
-            "events": [msgspec.json.decode(event[0]) for event in events],
+            "events": [_with_body(msgspec.json.decode(event[0])) for event in events],
             "notes": [msgspec.json.decode(note[0]) for note in notes],
             "approvals": [],
             "audit": [],
@@ -335,6 +338,11 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
         return {**shown, "timeline": moments, "course": timeline.as_course(moments, found)}
 
     return in_transaction(read)
+
+
+def _with_body(event: Wire) -> Wire:
+    """Return an event with what is sent of it, set in lines to be read."""
+    return {**event, "body": json.dumps(event["payload"], ensure_ascii=False, indent=2)}
 
 
 def _approvals(session: Session, found: Wire) -> list[tuple[str, datetime]]:

@@ -5,6 +5,7 @@ What makes no sense is a filter in force too: it matches nothing, and its chip s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -35,7 +36,6 @@ FIELDS: Final = (
 ANSWERS: Final = {"2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5, "none": 0}
 """The class of the last attempt's answer as the URL names it."""
 
-# One that is not known is left out, as a list that has never had it would be empty for ever.
 _CHOICES: Final = {
     "type": messages.EVENT_TYPES,
     "state": messages.DELIVERY_STATES,
@@ -66,18 +66,18 @@ def read(session: Session, viewer: Actor) -> Asked:
     texts = {name: query_text(name) for name in FIELDS}
     if not viewer.sees_all:
         texts["user"] = ""
-    for name, choices in _CHOICES.items():
-        if texts[name] not in choices:
-            texts[name] = ""
     values: dict[str, Any] = {}
-    wrong = []
+    wrong: dict[str, str] = {}
     for name, text in texts.items():
         if not text:
             continue
         try:
             values |= _read(session, name, text)
         except (ValueError, ArithmeticError):
-            wrong.append(name)
+            wrong[name] = gettext("unknown")
+    wrong |= transaction_filters.backwards(
+        "created_to", values.get("created_from"), values.get("created_to")
+    )
     return Asked(None if wrong else Wanted(**values), _chips(texts, wrong), texts)
 
 
@@ -90,10 +90,14 @@ def _read(session: Session, name: str, text: str) -> dict[str, Any]:
     zone = language.viewer_zone()[1]
     match name:
         case "type":
+            if text not in messages.EVENT_TYPES:
+                raise ValueError(text)
             return {"type": text}
         case "state":
             return {"state": DeliveryState(text)}
         case "answer":
+            if text not in ANSWERS:
+                raise ValueError(text)
             return {"answer": ANSWERS[text]}
         case "created_from":
             return {name: transaction_filters.moment(text, zone)}
@@ -110,7 +114,7 @@ def _read(session: Session, name: str, text: str) -> dict[str, Any]:
     return {f"{name}_id": found}
 
 
-def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
+def _chips(texts: dict[str, str], wrong: Mapping[str, str]) -> list[Chip]:
     labels = {
         "user": gettext("User"),
         "type": gettext("Event"),
@@ -129,6 +133,6 @@ def _chips(texts: dict[str, str], wrong: list[str]) -> list[Chip]:
         }
     )
     return [
-        replace(chip, text=listing.unknown(chip.text), wrong=True) if name in wrong else chip
+        replace(chip, text=f"{chip.text} ({wrong[name]})", wrong=True) if name in wrong else chip
         for name, chip in zip(names, made, strict=True)
     ]

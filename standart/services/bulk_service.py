@@ -6,16 +6,18 @@ were not reached in time are named as such. Sending the same request again does 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import DBAPIError
 
 from standart.clock import derived_id
-from standart.errors import DomainError, InvalidInput, NotFound
+from standart.db import is_transient
+from standart.errors import DomainError, InvalidInput, NotFound, Unavailable
 from standart.models import Scope
 from standart.money import Money, format_minor
 from standart.services import approval_service, transaction_service
@@ -80,10 +82,15 @@ class Preview:
         """Return how many rows the act would change."""
         return sum(each.can for each in self.items)
 
+    @property
+    def takes_two(self) -> bool:
+        """Whether a row that the act would change takes two people."""
+        return any(each.can and each.two for each in self.items)
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one row, and why it was refused."""
+    """What became of one row, and why it was refused or is not known."""
 
     item: Item
     outcome: Outcome
@@ -158,23 +165,25 @@ def settle(
     alone: Thresholds,
     act_id: UUID,
     go_on: Callable[[], bool],
-) -> list[Result]:
-    """Do it, row by row, while ``go_on`` says so; return what became of each.
+) -> Iterator[Result]:
+    """Do it, row by row, while ``go_on`` says so; yield what became of each as it is done.
 
     ``connection`` is in autocommit mode. ``act_id`` was drawn for the form: the same form
-    sent twice is one consent to each row, not two.
+    sent twice is one consent to each row, not two. A row that somebody else holds for too long
+    keeps none of the others from its turn.
+
+    Raises:
+        DBAPIError: the connection is lost; what was yielded is done.
     """
-    done = []
     for item in items:
         if not go_on():
-            done.append(Result(item, Outcome.NOT_REACHED))
+            yield Result(item, Outcome.NOT_REACHED)
         elif item.status is None:
-            done.append(Result(item, Outcome.REFUSED, NotFound()))
+            yield Result(item, Outcome.REFUSED, NotFound())
         elif item.status is target_of(TransactionStatus.PENDING, action):
-            done.append(Result(item, Outcome.ALREADY))
+            yield Result(item, Outcome.ALREADY)
         else:
-            done.append(_one(connection, actor, origin, item, action, reason, alone, act_id))
-    return done
+            yield _one(connection, actor, origin, item, action, reason, alone, act_id)
 
 
 def _one(
@@ -196,4 +205,8 @@ def _one(
         )
     except DomainError as error:
         return Result(item, Outcome.REFUSED, error)
+    except DBAPIError as error:
+        if error.connection_invalidated or not is_transient(error):
+            raise
+        return Result(item, Outcome.NOT_REACHED, Unavailable())
     return Result(item, Outcome.WAITS if answer.status == _ACCEPTED else Outcome.DONE)

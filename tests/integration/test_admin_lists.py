@@ -401,7 +401,7 @@ def test_what_is_not_reached_in_time_is_told_and_can_be_sent_again(
     form = {name: hidden(asked, name) for name in ("act_id", "ids")} | {"reason": "gone <b>"}
     monkeypatch.setattr(transaction_bulk, "BUDGET_SECONDS", -1.0)
     told = panel.post(f"{LIST}bulk/cancel", form).text
-    assert "Not reached in time: <b>2</b>" in told
+    assert "Not reached: <b>2</b>" in told
     assert set(statuses(connection).values()) == {"pending"}
     monkeypatch.undo()
     rest = {name: unescape(hidden(told, name)) for name in ("act_id", "ids", "reason")}

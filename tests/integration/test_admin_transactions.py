@@ -86,6 +86,7 @@ def test_entries_events_and_audit_are_on_the_page(
 
     for shown in ("-100.00", "97.00", "3.00", "Clearing", "Waiting", "0 attempts", "seven"):
         assert shown in page
+    assert '"type": "transaction.confirmed"' in html.unescape(page), "the body that is sent"
     assert f"<bdi>{admin.name}</bdi>" in page
     assert re.search(
         r'<h1>.*<span class="status confirmed"><svg[^>]*>.*?</svg>Confirmed</span>', page
