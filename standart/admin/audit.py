@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row
 
 from standart.admin import audit_filters, changes, downloads, listing
 from standart.admin.base import Page, PanelView, actor, page
+from standart.clock import now
 from standart.errors import InvalidInput
 from standart.extensions import engine, on_connection
 from standart.services import audit_list
@@ -59,7 +60,8 @@ class Audit(PanelView):
             raise InvalidInput.of("filters", "do not make sense, so nothing is exported")
         on_connection(lambda connection: audit_list.note_export(connection, viewer, wanted))
         rows = map(_cells, audit_list.rows(engine(), viewer, wanted))
-        return downloads.csv_file("audit", COLUMNS, rows)
+        pieces = downloads.csv_pieces(COLUMNS, rows)
+        return downloads.download(f"audit-{now():%Y%m%d-%H%M%S}.csv", downloads.CSV, pieces)
 
 
 def _read(connection: Connection) -> tuple[list[Kind], audit_filters.Asked, list[Row[Any]]]:

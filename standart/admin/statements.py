@@ -7,14 +7,14 @@ from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
-from flask import Response, flash, redirect, request, stream_with_context, url_for
+from flask import Response, flash, redirect, request, url_for
 from flask_babel import lazy_gettext
 from sqlalchemy import Connection
 from wtforms import DateField, SelectField, StringField
 from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 from wtforms.validators import Optional
 
-from standart.admin import language, messages, queries
+from standart.admin import downloads, language, messages, queries
 from standart.admin.base import Page, actor, origin, page, query_text
 from standart.admin.closes import Closes
 from standart.admin.forms import PanelForm
@@ -127,17 +127,14 @@ class Statements(Closes):
             made = FORMATS[form.format.data or "pdf"]
             lang = made.language(None, language.language())
             pieces = statement_stream.document(statement, made, lang, on_connection)
+            name = file_name(statement.head, made)
+            return downloads.download(name, made.mimetype, pieces)
         except InvalidInput as error:
             form.take_span(error)
             return self._choose(form), error.status
         except Unavailable as error:
             form.take(error)
             return self._choose(form), error.status
-        answer = Response(stream_with_context(pieces), mimetype=made.mimetype)
-        answer.headers["Content-Disposition"] = (
-            f'attachment; filename="{file_name(statement.head, made)}"'
-        )
-        return answer
 
     @page("/receipts/<uuid:transaction_id>")
     def receipt(self, transaction_id: UUID) -> Page:

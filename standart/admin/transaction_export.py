@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator
 from typing import Final
 
-from flask import Response
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from standart.admin import transaction_filters, workbook
+from standart.admin import downloads, transaction_filters, workbook
 from standart.admin.base import Page, PanelView, actor, page
 from standart.admin.slow import hurry, is_too_slow
 from standart.clock import now
-from standart.documents.csv import MARK, safe
 from standart.errors import InvalidInput
 from standart.extensions import engine, in_transaction, on_connection
 from standart.services import export_service
 from standart.services.transaction_list import Wanted
 
 FORMS: Final = {
-    "csv": "text/csv; charset=utf-8",
+    "csv": downloads.CSV,
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
 
-_CHUNK: Final = 32 * 1024
 _COUNT_MILLISECONDS: Final = 500
 
 # Where somebody else chose the words: names, references and what people wrote.
@@ -61,13 +55,13 @@ class TransactionExport(PanelView):
         if wanted is None:
             raise InvalidInput.of("filters", "do not make sense, so nothing is exported")
         on_connection(lambda connection: export_service.note(connection, viewer, wanted, form))
-        rows = export_service.rows(engine(), viewer, wanted)
-        body = as_csv(rows) if form == "csv" else workbook.stream(export_service.COLUMNS, rows)
+        columns, rows = export_service.COLUMNS, export_service.rows(engine(), viewer, wanted)
+        if form == "csv":
+            pieces = downloads.csv_pieces(columns, rows, free=_FREE)
+        else:
+            pieces = workbook.stream(columns, rows)
         name = f"transactions-{now():%Y%m%d-%H%M%S}.{form}"
-        answer = Response(body, content_type=FORMS[form])
-        answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        answer.headers["Cache-Control"] = "no-store"
-        return answer
+        return downloads.download(name, FORMS[form], pieces)
 
 
 def _count(wanted: Wanted | None) -> int | None:
@@ -85,25 +79,3 @@ def _count(wanted: Wanted | None) -> int | None:
         if is_too_slow(error):
             return None
         raise
-
-
-def as_csv(rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
-    """Yield a CSV file with a byte order mark, by which spreadsheets know it for UTF-8."""
-    text = io.StringIO(MARK)
-    text.seek(0, io.SEEK_END)
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(export_service.COLUMNS)
-    # The heads go out at once, so that the download begins while rows are sought.
-    yield _taken(text)
-    for row in rows:
-        writer.writerow([safe(cell) if n in _FREE else cell for n, cell in enumerate(row)])
-        if text.tell() > _CHUNK:
-            yield _taken(text)
-    yield _taken(text)
-
-
-def _taken(text: io.StringIO) -> bytes:
-    made = text.getvalue().encode()
-    text.seek(0)
-    text.truncate()
-    return made

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from standart.api import statements
+from standart import streams
 from tests.acceptance.http import PATIENCE, Http, refused
 from tests.builders import TestUser
 from tests.integration.concurrency import wait_until
@@ -34,10 +34,10 @@ def test_slow_readers_hold_up_each_other_and_nobody_else(
         assert connection.recv(12) == b"HTTP/1.1 200"
         return connection
 
-    slow = [ask_and_not_read() for _ in range(statements.MOST_SENT)]
+    slow = [ask_and_not_read() for _ in range(streams.MOST_SENT)]
     reply = server.call("GET", path, key=merchant.key)
     assert refused(reply, 503, "unavailable")["detail"]
-    assert reply.headers["retry-after"] == str(statements.RETRY_SECONDS)
+    assert reply.headers["retry-after"] == str(streams.RETRY_SECONDS)
     # Nothing else waits for them, and neither does a short statement.
     assert server.call("GET", "/balance", key=merchant.key).status == 200
     assert server.call("GET", f"{path}&currency=USD", key=merchant.key).status == 200
