@@ -187,6 +187,9 @@ def _let_in(opened: Opened, target: str) -> AnyResponse:
     response = redirect(target, 303)
     _put_token(response, SESSION_COOKIE, opened.token)
     preferences.remember(response, opened.chosen)
+    # Whoever sat here before may have wanted it otherwise.
+    wanted = opened.chosen.refresh_seconds or 0
+    preferences.put(response, preferences.REFRESH_COOKIE, str(wanted))
     return response
 
 
@@ -304,7 +307,16 @@ def switch_theme() -> AnyResponse:
     return _keep(theme.THEME_COOKIE, chosen, theme=kept)
 
 
-def _keep(cookie: str, value: str, **chosen: str | Theme | None) -> AnyResponse:
+@panel.post("/refresh")
+def switch_refresh() -> AnyResponse:
+    """Keep how often the dashboard renews itself, for who is logged in."""
+    chosen = request.form.get("refresh", "")
+    if chosen not in map(str, preferences.REFRESH_SECONDS):
+        abort(400)
+    return _keep(preferences.REFRESH_COOKIE, chosen, refresh_seconds=int(chosen))
+
+
+def _keep(cookie: str, value: str, **chosen: str | int | Theme | None) -> AnyResponse:
     """Return the way back to the page that asked, with a choice kept in a cookie."""
     somebody = visitor()
     if somebody is not None:

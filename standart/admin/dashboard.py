@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 
 from standart import money
-from standart.admin import health, language, messages, queries
+from standart.admin import health, language, messages, preferences, queries
 from standart.admin.base import Page, PanelView, actor, page, query_text
 from standart.admin.pages import fingerprint
 from standart.admin.queries import Sum, as_sum
@@ -26,7 +26,6 @@ from standart.services.access import Actor
 from standart.services.dashboard_service import Soon, Totals, Users, Webhooks
 
 LATEST: Final = 10
-REFRESH_SECONDS: Final = (0, 10, 15, 30, 60)
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
@@ -35,17 +34,23 @@ PERIODS: Final = {"24h": 24, "7d": 7 * 24, "30d": 30}
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What the cards show; ``users`` is for staff only.
+class Earned:
+    """Commission of one currency: what is left of it after what refunds gave back."""
 
-    ``commission`` is today's, before what refunds gave back of it. ``pending`` are sums.
-    """
+    net: Sum
+    returned: Sum
+    any_returned: bool
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the cards show; ``users`` is for staff only. ``pending`` are sums."""
 
     by_status: dict[str, int]
     created: int
     today: list[Sum]
     yesterday: list[Sum]
-    commission: list[Sum]
+    commission: list[Earned]
     pending: list[Sum]
     soon: Soon
     webhooks: Webhooks
@@ -59,10 +64,12 @@ class Dashboard(PanelView):
     @page("/")
     def index(self) -> Page:
         """Show everything; without script it is renewed by loading it again."""
-        asked = request.args.get("refresh", "")
-        chosen = int(asked) if asked in map(str, REFRESH_SECONDS) else None
         return self.render(
-            "dashboard.html", choices=REFRESH_SECONDS, refresh=chosen, at=now(), **_contents()
+            "dashboard.html",
+            choices=preferences.REFRESH_SECONDS,
+            refresh=preferences.refresh_seconds(),
+            at=now(),
+            **_contents(),
         )
 
     @page("/live")
@@ -117,8 +124,7 @@ def edges_of(period: str, at: datetime, zone: tzinfo) -> list[datetime]:
     if period != "30d":
         last = at.replace(minute=0, second=0, microsecond=0)
         return [last - n * HOUR for n in reversed(range(count))]
-    days = [language.start_of_day(zone, at - n * DAY) for n in reversed(range(count))]
-    return [_full_hour(day) for day in days]
+    return [_full_hour(day) for day in language.day_starts(zone, count, at)[:-1]]
 
 
 def _full_hour(at: datetime) -> datetime:
@@ -144,8 +150,7 @@ def _owner(viewer: Actor) -> Any:
 def _contents() -> dict[str, Any]:
     viewer = actor()
     zone = language.viewer_zone()[1]
-    today = language.start_of_day(zone)
-    days = (language.start_of_day(zone, today - HOUR), today, today + DAY)
+    days = language.day_starts(zone, 2)
     chosen = _currency()
 
     def read(session: Session) -> dict[str, Any]:
@@ -153,11 +158,12 @@ def _contents() -> dict[str, Any]:
         totals = dashboard_service.totals(connection, owner)
         spans = list(pairwise(days))
         yesterday, so_far = dashboard_service.confirmed_in(connection, owner, spans)
+        refunded = dashboard_service.refunded_in(connection, owner, *spans[-1])
         users = dashboard_service.users(connection) if viewer.sees_all else None
         return {
             "figures": _figures(
                 totals,
-                {"yesterday": yesterday, "today": so_far},
+                {"yesterday": yesterday, "today": so_far, "refunded": refunded},
                 dashboard_service.soon(connection, owner),
                 dashboard_service.webhooks(connection, owner),
                 users,
@@ -174,6 +180,7 @@ def _contents() -> dict[str, Any]:
         "currency": chosen,
         "period": _period(),
         "periods": list(PERIODS),
+        "most": dashboard_service.MOST,
     }
 
 
@@ -201,13 +208,28 @@ def _figures(
         created=totals.count(dashboard_service.CREATED, currency),
         today=[as_sum(each.amount, each.currency, each.count) for each in kept["today"]],
         yesterday=[as_sum(each.amount, each.currency, each.count) for each in kept["yesterday"]],
-        commission=[as_sum(each.commission, each.currency, each.count) for each in kept["today"]],
+        commission=_earned(kept["today"], kept["refunded"]),
         pending=pending,
         soon=soon,
         webhooks=webhooks,
         users=users.known if users else None,
         active_users=users.active if users else None,
     )
+
+
+def _earned(
+    confirmed: list[dashboard_service.Sum], refunded: list[dashboard_service.Sum]
+) -> list[Earned]:
+    """Return what was earned in each currency; it may be less than nothing."""
+    earned = {each.currency: (each.commission, each.count) for each in confirmed}
+    returned = {each.currency: each.commission for each in refunded if each.commission}
+    found = []
+    for currency in sorted({*earned, *returned}):
+        commission, count = earned.get(currency, (0, 0))
+        back = returned.get(currency, 0)
+        net = as_sum(commission - back, currency, count)
+        found.append(Earned(net, as_sum(back, currency), any_returned=back > 0))
+    return found
 
 
 def _balances(connection: Connection, viewer: Actor) -> list[queries.Holding]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
-from babel.dates import format_skeleton, format_timedelta, get_timezone
+from babel.dates import format_skeleton, format_timedelta
 from flask import has_request_context, request
 from flask_babel import get_locale
 from flask_babel import gettext as translated
@@ -60,33 +61,34 @@ def _zone(name: str) -> tzinfo | None:
     if not _ZONE_NAME.fullmatch(name):
         return None
     try:
-        return get_timezone(name)
+        return ZoneInfo(name)
     except (LookupError, ValueError, OSError):
         return None
 
 
-def start_of_day(zone: tzinfo, moment: datetime | None = None) -> datetime:
-    """Return when the day of ``moment`` (by default: now) began in ``zone``, in UTC.
+def day_starts(zone: tzinfo, count: int, moment: datetime | None = None) -> list[datetime]:
+    """Return when the last ``count`` days began in ``zone``, and when the next one will, in UTC.
 
-    The wall clock's distance from midnight is taken off; where the offset changed since
-    midnight, the second look corrects it.
+    The last one is that of ``moment`` (by default: now). Days of a zone that moves its clocks
+    are not all as long, so they are counted by the calendar.
     """
-    at = (moment or now()).astimezone(UTC)
-    midnight = at.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    for _ in range(2):
-        at -= at.astimezone(zone).replace(tzinfo=None) - midnight
-    return at
+    today = (moment or now()).astimezone(zone).date()
+    return [_start_of(today - timedelta(days=n), zone) for n in range(count - 1, -2, -1)]
+
+
+def _start_of(day: date, zone: tzinfo) -> datetime:
+    return from_wall_clock(datetime.combine(day, time()), zone)
 
 
 def from_wall_clock(local: datetime, zone: tzinfo) -> datetime:
-    """Return in UTC the moment at which clocks in ``zone`` show ``local`` (naive).
+    """Return in UTC the first moment at which clocks in ``zone`` show ``local`` (naive).
 
-    The second look corrects the first where the offset changed in between.
+    Where they skip it, it is the moment at which they would have shown it.
+
+    Raises:
+        OverflowError: the moment is in no year that there is.
     """
-    at = local.replace(tzinfo=UTC)
-    for _ in range(2):
-        at -= at.astimezone(zone).replace(tzinfo=None) - local
-    return at
+    return local.replace(tzinfo=zone, fold=0).astimezone(UTC)
 
 
 def as_moment(value: datetime | str) -> datetime:

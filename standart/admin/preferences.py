@@ -10,6 +10,10 @@ from werkzeug.wrappers import Response as AnyResponse
 from standart.admin import language, theme
 from standart.models import PanelPreference
 
+REFRESH_COOKIE: Final = "standart_refresh"
+REFRESH_SECONDS: Final = (0, 10, 15, 30, 60)
+"""How often the dashboard may renew itself; 0 is never."""
+
 _YEAR_SECONDS: Final = 31_536_000
 
 
@@ -22,6 +26,14 @@ def remember(response: AnyResponse, chosen: PanelPreference) -> None:
     ):
         if value is not None:
             put(response, name, value)
+
+
+def refresh_seconds() -> int:
+    """Return how often the dashboard renews itself: as the URL says, else as was chosen."""
+    for said in (request.args.get("refresh", ""), request.cookies.get(REFRESH_COOKIE, "")):
+        if said in map(str, REFRESH_SECONDS):
+            return int(said)
+    return 0
 
 
 def forget(response: AnyResponse) -> None:

@@ -10,7 +10,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 ROOT: Final = "/admin"
 _OWN_PATHS: Final = frozenset(
-    {"/", ROOT, "/login", "/login/code", "/logout", "/language", "/theme"}
+    {"/", ROOT, "/login", "/login/code", "/logout", "/language", "/theme", "/refresh"}
 )
 
 # A browser keeps a cookie of this prefix only from https, for this host and all its paths,

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     PrimaryKeyConstraint,
+    SmallInteger,
     Text,
     UniqueConstraint,
     text,
@@ -121,6 +122,7 @@ class PanelPreference(Base):
         PrimaryKeyConstraint("user_id"),
         CheckConstraint("locale IN ('ru', 'en')", name="locale_known"),
         CheckConstraint("char_length(timezone) BETWEEN 1 AND 64", name="timezone_length"),
+        CheckConstraint("refresh_seconds IN (0, 10, 15, 30, 60)", name="refresh_known"),
     )
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="RESTRICT"))
@@ -128,3 +130,5 @@ class PanelPreference(Base):
     # Where the person sits; a merchant's own zone may be another one.
     timezone: Mapped[str | None] = mapped_column(Text)
     theme: Mapped[Theme | None] = mapped_column(text_enum(Theme, "theme"))
+    # How often the dashboard renews itself; 0 is never.
+    refresh_seconds: Mapped[int | None] = mapped_column(SmallInteger)

@@ -100,6 +100,14 @@ _DAYS = _each(
     """
 )
 
+_RETURNED = _each(
+    """
+    SELECT currency, count(*) AS rows, sum(amount) AS amount, sum(commission_returned) AS commission
+    FROM refunds WHERE created_at >= :since AND created_at < :until AND {own}
+    GROUP BY 1 ORDER BY 1
+    """
+)
+
 _FROM_SINCE = f"greatest({_MARK}, CAST(:since AS timestamptz) - interval '1 microsecond')"
 
 _CHART = _each(
@@ -251,6 +259,17 @@ def confirmed_in(
     for row in connection.execute(_DAYS[owner_id is not None], {**_owner(owner_id), **bound}):
         found[row.day - 1].append(_sum(row))
     return found
+
+
+def refunded_in(
+    connection: Connection, owner_id: UUID | None, since: datetime, until: datetime
+) -> list[Sum]:
+    """Return what was given back from ``since`` on and before ``until``.
+
+    ``commission`` is what was returned of it, whenever it had been earned.
+    """
+    bound = {**_owner(owner_id), "since": since, "until": until}
+    return [_sum(row) for row in connection.execute(_RETURNED[owner_id is not None], bound)]
 
 
 def chart(

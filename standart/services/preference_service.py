@@ -15,7 +15,7 @@ def get(session: Session, user_id: UUID) -> PanelPreference:
     return session.get(PanelPreference, user_id) or PanelPreference(user_id=user_id)
 
 
-def save(session: Session, user_id: UUID, **chosen: str | Theme | None) -> None:
-    """Keep the given choices among ``locale``, ``timezone`` and ``theme``; others stay."""
+def save(session: Session, user_id: UUID, **chosen: str | int | Theme | None) -> None:
+    """Keep the given choices among the columns of ``PanelPreference``; others stay."""
     added = insert(PanelPreference).values(user_id=user_id, **chosen)
     session.execute(added.on_conflict_do_update(index_elements=["user_id"], set_=chosen))

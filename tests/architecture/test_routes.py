@@ -81,6 +81,7 @@ PUBLIC = {
     "panel.logout",
     "panel.switch_language",
     "panel.switch_theme",
+    "panel.switch_refresh",
 }
 # Blueprints whose every other route needs a login of the panel.
 PANEL = {

@@ -158,7 +158,8 @@ def test_the_dashboard_renews_itself(
     page.on("request", lambda request: asked.append(request) if "/live" in request.url else None)
 
     make_transaction(engine, merchant)
-    page.select_option("#refresh", "10")
+    with page.expect_response("**/refresh"):
+        page.select_option("#refresh", "10")
     page.clock.fast_forward(10_500)
     expect(pending).to_have_text("1")
     assert "refresh=10" in page.url
@@ -174,6 +175,9 @@ def test_the_dashboard_renews_itself(
 
     page.goto("/admin/")
     expect(page.locator("#refresh")).to_have_value("10")
+    elsewhere = visit(locale="en-GB")
+    elsewhere.log_in(admin)
+    expect(elsewhere.page.locator("#refresh")).to_have_value("10"), "as this person likes it"
     page.select_option("#refresh", "0")
     before = len(asked)
     page.clock.fast_forward(60_000)
@@ -181,17 +185,25 @@ def test_the_dashboard_renews_itself(
     window.check()
 
 
-def test_a_login_that_has_ended_leads_to_the_form(
+def test_a_login_that_has_ended_is_told_and_nothing_is_asked_on(
     visit: Callable[..., Visit], admin: TestUser, connection: Connection
 ) -> None:
     window = visit(locale="en-GB")
     page = window.page
     page.clock.install()
     window.log_in(admin)
+    asked: list[str] = []
+    page.on("request", lambda each: asked.append(each.url) if not each.redirected_from else None)
+    with page.expect_response("**/refresh"):
+        page.select_option("#refresh", "15")
     connection.execute(text("DELETE FROM panel_sessions"))
 
-    page.select_option("#refresh", "15")
+    asked.clear()
     page.clock.fast_forward(15_500)
+    expect(page.locator("#ended")).to_be_visible()
+    page.clock.fast_forward(60_000)
+    assert len(asked) == 1
+    page.click("#ended a")
 
     page.wait_for_url(lambda url: "/login?next=/admin/" in url)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import expect
 from sqlalchemy import Engine
 
@@ -85,6 +86,52 @@ def test_an_id_is_copied_and_the_page_says_so(
 
     expect(page.locator("#toasts")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == made["id"]
+    window.check()
+
+
+@pytest.mark.parametrize("forbidden", [False, True])
+def test_an_id_is_copied_where_the_browser_gives_no_clipboard(
+    visit: Callable[..., Visit],
+    engine: Engine,
+    admin: TestUser,
+    merchant: TestUser,
+    forbidden: bool,
+) -> None:
+    """As over plain http in a local network; where that fails too, it is said."""
+    made = make_transaction(engine, merchant)
+    window = visit(locale="en-GB", permissions=["clipboard-read"])
+    page = window.page
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    if forbidden:
+        page.add_init_script("document.execCommand = () => false")
+    window.log_in(admin)
+    page.goto(f"/admin/transactions/{made['id']}")
+    button = page.locator(f"[data-copy='{made['id']}']")
+
+    button.click()
+
+    said = "The browser does not let it be copied." if forbidden else "Copied"
+    expect(page.locator("#toasts")).to_have_text(said)
+    expect(button).to_be_focused()
+    window.check()
+
+
+def test_a_file_can_be_taken_twice(
+    visit: Callable[..., Visit], engine: Engine, admin: TestUser, merchant: TestUser
+) -> None:
+    """The page stays after a download, so its form must not stay as sent."""
+    make_transaction(engine, merchant)
+    window = visit(locale="en-GB")
+    page = window.page
+    page.clock.install()
+    window.log_in(admin)
+    page.goto("/admin/transactions/export")
+
+    for _ in range(2):
+        with page.expect_download() as taken:
+            page.click("form[action$='/export/csv'] button")
+        assert taken.value.suggested_filename.endswith(".csv")
+        page.clock.fast_forward(2_500)
     window.check()
 
 

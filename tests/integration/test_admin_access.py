@@ -54,6 +54,7 @@ MATRIX: dict[tuple[str, str], tuple[int, int, int]] = {
     ("panel.logout", "POST"): (303, 303, 303),
     ("panel.switch_language", "POST"): (303, 303, 303),
     ("panel.switch_theme", "POST"): (303, 303, 303),
+    ("panel.switch_refresh", "POST"): (303, 303, 303),
     ("admin.index", "GET"): (303, 200, 200),
     ("admin.live", "GET"): (303, 200, 200),
     ("admin.chart", "GET"): (303, 200, 200),
@@ -235,6 +236,7 @@ DATA: dict[str, dict[str, Any]] = {
     "refunds.create_adjustment": ADJUSTMENT,
     "panel.switch_language": {"language": "en"},
     "panel.switch_theme": {"theme": "dark"},
+    "panel.switch_refresh": {"refresh": "15"},
     "users.create_key": KEY,
     "webhooks.replay": {"endpoint": ""},
     "webhooks.replay_set": {"at": "2026-01-01T00:00:00+00:00"},
@@ -258,7 +260,12 @@ ACTS = {
 # What a merchant may do as well, and what is told of in the audit log.
 TOLD = {"transactions.export"}
 # What a merchant changes for itself, or sends again of its own, outside its profile.
-ITS_OWN = {"panel.switch_theme", "panel.switch_language", "webhooks.replay_set"}
+ITS_OWN = {
+    "panel.switch_theme",
+    "panel.switch_language",
+    "panel.switch_refresh",
+    "webhooks.replay_set",
+}
 
 
 @dataclass(frozen=True)

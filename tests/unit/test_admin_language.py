@@ -5,12 +5,12 @@ from __future__ import annotations
 import ast
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
-from babel.dates import get_timezone
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir, extract_from_file
 from babel.messages.mofile import write_mo
@@ -19,7 +19,8 @@ from babel.messages.pofile import read_po
 import standart
 from standart.admin import listing, messages
 from standart.admin.auth import safe_next
-from standart.admin.language import start_of_day
+from standart.admin.dashboard import edges_of
+from standart.admin.language import day_starts
 from standart.errors import InvalidInput
 from standart.models import DeliveryState, Role
 from standart.services import passwords
@@ -76,14 +77,14 @@ def test_the_catalogues_have_exactly_the_words_that_are_used(locale: str) -> Non
 
 
 def test_every_word_has_a_russian_one_with_the_same_variables() -> None:
-    catalog = _catalog("ru")
-    for entry in catalog:
+    russian = _catalog("ru")
+    for entry in russian:
         if not entry.id:
             continue
         texts = [entry.string] if isinstance(entry.string, str) else list(entry.string)
         assert all(texts), entry.id
         assert not entry.fuzzy
-        assert not [str(error) for error in entry.check(catalog)], entry.id
+        assert not [str(error) for error in entry.check(russian)], entry.id
 
 
 @pytest.mark.parametrize("locale", ["ru", "en"])
@@ -162,22 +163,61 @@ def test_what_a_password_must_be_is_translated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "moment", "midnight"),
+    ("zone", "moment", "starts"),
     [
-        ("UTC", "2026-03-10T12:00:00+00:00", "2026-03-10T00:00:00+00:00"),
-        ("Europe/Moscow", "2026-03-10T22:30:00+00:00", "2026-03-10T21:00:00+00:00"),
-        ("Asia/Kolkata", "2026-03-10T12:00:00+00:00", "2026-03-09T18:30:00+00:00"),
-        # The clocks went forward and back since midnight.
-        ("Europe/Berlin", "2026-03-29T12:00:00+00:00", "2026-03-28T23:00:00+00:00"),
-        ("Europe/Berlin", "2026-10-25T12:00:00+00:00", "2026-10-24T22:00:00+00:00"),
-        ("America/New_York", "2026-11-01T20:00:00+00:00", "2026-11-01T04:00:00+00:00"),
+        ("UTC", "2026-03-10T12:00", ["2026-03-09T00:00", "2026-03-10T00:00", "2026-03-11T00:00"]),
+        (
+            "Europe/Moscow",
+            "2026-03-10T22:30",
+            ["2026-03-09T21:00", "2026-03-10T21:00", "2026-03-11T21:00"],
+        ),
+        (
+            "Asia/Kathmandu",
+            "2026-03-10T12:00",
+            ["2026-03-08T18:15", "2026-03-09T18:15", "2026-03-10T18:15"],
+        ),
+        # A day of 23 hours, one of 25, and its last hour.
+        (
+            "Europe/Berlin",
+            "2026-03-29T12:00",
+            ["2026-03-27T23:00", "2026-03-28T23:00", "2026-03-29T22:00"],
+        ),
+        (
+            "Europe/Berlin",
+            "2026-10-25T22:30",
+            ["2026-10-23T22:00", "2026-10-24T22:00", "2026-10-25T23:00"],
+        ),
+        # Midnight comes twice, or never.
+        (
+            "Atlantic/Azores",
+            "2026-10-25T12:00",
+            ["2026-10-24T00:00", "2026-10-25T00:00", "2026-10-26T01:00"],
+        ),
+        (
+            "America/Santiago",
+            "2026-09-06T12:00",
+            ["2026-09-05T04:00", "2026-09-06T04:00", "2026-09-07T03:00"],
+        ),
     ],
 )
-def test_the_day_begins_at_the_viewers_midnight(zone: str, moment: str, midnight: str) -> None:
-    began = start_of_day(get_timezone(zone), datetime.fromisoformat(moment))
+def test_a_day_lasts_from_midnight_to_midnight_of_the_viewer(
+    zone: str, moment: str, starts: list[str]
+) -> None:
+    found = day_starts(ZoneInfo(zone), 2, datetime.fromisoformat(f"{moment}Z"))
 
-    assert began == datetime.fromisoformat(midnight)
-    assert began.tzinfo is UTC
+    assert found == [datetime.fromisoformat(f"{each}Z") for each in starts]
+    assert {each.tzinfo for each in found} == {UTC}
+
+
+@pytest.mark.parametrize("hour", [0, 3, 12, 23])
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-03-30", "2026-10-25", "2026-10-26"])
+def test_the_chart_has_every_day_once_wherever_the_clocks_moved(day: str, hour: int) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    at = datetime.fromisoformat(f"{day}T{hour:02}:30").replace(tzinfo=zone)
+
+    days = [edge.astimezone(zone).date() for edge in edges_of("30d", at, zone)]
+
+    assert days == [at.date() - timedelta(days=n) for n in range(29, -1, -1)]
 
 
 def test_next_keeps_paths_of_the_panel() -> None:

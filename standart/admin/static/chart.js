@@ -17,11 +17,14 @@ function colourOf(figure, name) {
   return colour;
 }
 
+const DAY = { day: "numeric", month: "short" };
+const CLOCK = { hour: "2-digit", minute: "2-digit" };
+
+// Where the zone is not whole hours from UTC, a day begins with its first full one, and says so.
 function momentOf(data, index) {
-  const day = data.step >= 86_400;
-  return tellTime(new Date(data.times[index] * 1000), language, day
-    ? { day: "numeric", month: "short" }
-    : { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  const at = new Date(data.times[index] * 1000);
+  const plain = data.step >= 86_400 && tellTime(at, "en", CLOCK) === "00:00";
+  return tellTime(at, language, plain ? DAY : { ...DAY, ...CLOCK });
 }
 
 // Exact: the digits of the text are kept, never read as a float.
@@ -123,8 +126,7 @@ function make(figure, data, whenReady) {
 }
 
 function shortOf(second, data) {
-  const options = data.step >= 86_400 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit" };
-  return tellTime(new Date(second * 1000), language, options);
+  return tellTime(new Date(second * 1000), language, data.step >= 86_400 ? DAY : CLOCK);
 }
 
 export async function draw(figure) {
@@ -132,6 +134,7 @@ export async function draw(figure) {
   let plot = null;
   let at = -1;
   let tag = "";
+  const trouble = figure.querySelector(".trouble");
 
   const toPoint = (self) => self.setCursor({ left: self.valToPos(data.times[at], "x"), top: 0 });
 
@@ -152,16 +155,26 @@ export async function draw(figure) {
       const answer = await fetch(figure.dataset.chart, {
         headers: tag ? { "If-None-Match": tag } : {}, cache: "no-store", redirect: "manual",
       });
-      if (!answer.ok) return;
+      if (answer.status === 304) return;
+      if (!answer.ok) throw new Error(String(answer.status));
+      const fresh = await answer.json();
       tag = answer.headers.get("ETag") ?? "";
-      data = await answer.json();
+      at = at < 0 ? at : fresh.times.indexOf(data.times[at]);
+      data = fresh;
     } catch {
-      return; // What was drawn before stays; the line beside the choice says what is wrong.
+      trouble.hidden = Boolean(data); // What was drawn before stays.
+      return;
     }
+    trouble.hidden = true;
     data.step ??= data.times.length > 1 ? data.times[1] - data.times[0] : 3600;
     legendOf(figure, data);
     tableOf(figure, data);
     redraw();
+  }
+
+  // The next hour or day begins though nothing else has happened.
+  function lookOn() {
+    if (!data || Date.now() / 1000 >= data.times.at(-1) + data.step) load();
   }
 
   const place = figure.querySelector(".plot");
@@ -183,5 +196,6 @@ export async function draw(figure) {
     if (plot && plot.width !== place.clientWidth) plot.setSize({ width: place.clientWidth, height: HEIGHT });
   }).observe(place);
   document.addEventListener("renewed", load);
+  document.addEventListener("looked", lookOn);
   await load();
 }

@@ -2,8 +2,6 @@
 import { tellAges, tellTime } from "./page.js";
 import { renew } from "./renew.js";
 
-const KEY = "standart_refresh";
-
 export function keepLive(select) {
   const live = document.getElementById(select.dataset.target ?? "live");
   const updated = document.getElementById("updated");
@@ -12,10 +10,6 @@ export function keepLive(select) {
   let timer = 0;
   let busy = false;
   let tag = "";
-
-  const inUrl = new URLSearchParams(location.search).get("refresh");
-  const wanted = inUrl ?? localStorage.getItem(KEY);
-  if ([...select.options].some((option) => option.value === wanted)) select.value = wanted;
 
   function plan() {
     clearInterval(timer);
@@ -33,9 +27,8 @@ export function keepLive(select) {
         redirect: "manual",
         signal: AbortSignal.timeout(9000),
       });
-      // The login has ended: the whole page leads to the form.
-      if (answer.type === "opaqueredirect") return location.reload();
-      if (answer.status === 401) return stop();
+      // Who is not logged in any more is sent to the form.
+      if (answer.type === "opaqueredirect" || answer.status === 401) return stop();
       if (answer.status !== 304) {
         if (!answer.ok) throw new Error(String(answer.status));
         renew(live, await answer.text());
@@ -43,6 +36,7 @@ export function keepLive(select) {
         tellAges(live);
         live.dispatchEvent(new CustomEvent("renewed", { bubbles: true }));
       }
+      document.dispatchEvent(new CustomEvent("looked"));
       updated.textContent = tellTime(new Date(), "en-GB", { timeStyle: "medium" });
       trouble.hidden = true;
     } catch {
@@ -56,11 +50,13 @@ export function keepLive(select) {
   function stop() {
     clearInterval(timer);
     select.value = "0";
+    trouble.hidden = true;
     if (ended) ended.hidden = false;
   }
 
   select.addEventListener("change", () => {
-    localStorage.setItem(KEY, select.value);
+    const body = new URLSearchParams(new FormData(select.form));
+    fetch(select.form.action, { method: "POST", body, redirect: "manual", keepalive: true }).catch(() => {});
     const url = new URL(location.href);
     url.searchParams.set("refresh", select.value);
     history.replaceState(null, "", url);

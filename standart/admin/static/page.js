@@ -32,11 +32,11 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     return;
   }
+  if (event.target.method !== "post") return;
   const form = event.target;
-  if (form.method !== "post") return;
   form.dataset.sent = "yes";
-  // A download leaves the page where it is, and may be wanted once more.
-  if ("download" in form.dataset) setTimeout(() => delete form.dataset.sent, 1000);
+  // A file leaves the page where it is, and so does an answer that was not waited for.
+  setTimeout(() => delete form.dataset.sent, "download" in form.dataset ? 1_000 : 30_000);
 });
 // The page may come back from the browser's history as it was left.
 window.addEventListener("pageshow", () => {
@@ -51,12 +51,27 @@ export function toast(words) {
   setTimeout(() => line.remove(), 4000);
 }
 
+// Without https, or where it is forbidden, there is no clipboard but what was selected.
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const field = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
+}
+
 // Listened for on the document: what is swapped in later works like the rest.
 document.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) {
-    await navigator.clipboard.writeText(copy.dataset.copy);
-    toast(copy.dataset.done);
+    toast(await copied(copy.dataset.copy) ? copy.dataset.done : copy.dataset.failed);
+    copy.focus();
   }
   event.target.closest("[data-close]")?.closest(".flash").remove();
 });

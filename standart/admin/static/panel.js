@@ -3,9 +3,7 @@ import "./page.js";
 import "./keys.js";
 import { keepLive } from "./live.js";
 
-for (const element of document.querySelectorAll("[data-scripted]")) {
-  if (!element.matches("[data-copy]") || navigator.clipboard) element.hidden = false;
-}
+for (const element of document.querySelectorAll("[data-scripted]")) element.hidden = false;
 
 for (const select of document.querySelectorAll("select[data-live]")) keepLive(select);
 
