@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from tests.browser.conftest import Visit
 from tests.builders import TestUser, make_transaction
@@ -133,6 +133,70 @@ def test_a_file_can_be_taken_twice(
         assert taken.value.suggested_filename.endswith(".csv")
         page.clock.fast_forward(2_500)
     window.check()
+
+
+TOLD = """
+() => {
+  window.told = [];
+  const words = document.querySelector("[data-progress] output");
+  new MutationObserver(() => window.told.push(words.textContent)).observe(words, {childList: true});
+}
+"""
+
+
+@pytest.mark.parametrize(("form", "last"), [("csv", "3 of 3 rows"), ("xlsx", "0.0 MB")])
+def test_an_export_says_how_far_it_has_come(
+    visit: Callable[..., Visit],
+    engine: Engine,
+    admin: TestUser,
+    merchant: TestUser,
+    form: str,
+    last: str,
+) -> None:
+    for number in range(3):
+        make_transaction(engine, merchant, description=f'line "one"\nline {number}')
+    window = visit(locale="en-GB")
+    page = window.page
+    window.log_in(admin)
+    page.goto("/admin/transactions/export")
+    page.evaluate(TOLD)
+
+    with page.expect_download() as taken:
+        page.click(f"form[action$='/export/{form}'] button")
+
+    assert taken.value.suggested_filename.startswith("transactions-")
+    expect(page.locator("#toasts")).to_have_text("The file is whole")
+    assert page.evaluate("window.told").pop() == last
+    expect(page.locator("[data-progress]")).to_be_hidden()
+    window.check()
+
+
+def test_an_export_that_breaks_off_is_no_file(
+    visit: Callable[..., Visit], engine: Engine, admin: TestUser, merchant: TestUser
+) -> None:
+    make_transaction(engine, merchant)
+    window = visit(locale="en-GB")
+    page = window.page
+    files: list[object] = []
+    page.on("download", lambda file: files.append(file))
+    window.log_in(admin)
+    page.goto("/admin/transactions/export")
+    with page.expect_request("**/export/csv"):
+        page.route("**/export/csv", lambda route: route.abort())
+        page.click("form[action$='/export/csv'] button")
+    expect(page.locator("#toasts")).to_have_text("The file broke off; try again")
+    assert files == []
+
+
+def test_an_export_after_the_login_has_ended_leads_to_it(
+    visit: Callable[..., Visit], connection: Connection, admin: TestUser
+) -> None:
+    window = visit(locale="en-GB")
+    window.log_in(admin)
+    window.page.goto("/admin/transactions/export")
+    connection.execute(text("DELETE FROM panel_sessions"))
+    window.page.click("form[action$='/export/csv'] button")
+    window.page.wait_for_url("**/login")
 
 
 def test_pages_are_light(

@@ -7,6 +7,12 @@ for (const element of document.querySelectorAll("[data-scripted]")) element.hidd
 
 for (const select of document.querySelectorAll("select[data-live]")) keepLive(select);
 
+const progress = document.querySelector("[data-progress]");
+if (progress) {
+  const { tellProgress } = await import("./download.js");
+  tellProgress(progress);
+}
+
 // The library of the chart is large, so only pages with one load it.
 const charts = document.querySelectorAll("[data-chart]");
 if (charts.length) {
