@@ -75,6 +75,7 @@ def test_every_error_of_the_service_that_a_client_can_meet_is_shown_somewhere() 
     # Of users and their names, and without an operation to belong to.
     elsewhere = {
         errors.NameTaken,
+        errors.UserChanged,
         errors.UserHasHistory,
         errors.MethodNotAllowed,
         errors.ConfigurationError,
