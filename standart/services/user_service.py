@@ -152,19 +152,17 @@ def update_user(
         user.unique_reference = unique_reference
     if not isinstance(timezone, _Unset):
         user.timezone = _valid_timezone(timezone)
+    other_password = not isinstance(password, _Unset)
     if not isinstance(password, _Unset):
         _set_password(user, actor, password)
     _flush_name(session)
-    if not isinstance(password, _Unset):
+    if other_password:
         login_failures.forget_codes(session, user.name)
-    if other_rights or not isinstance(password, _Unset):
+    if other_rights or other_password:
         session_service.end_all(session, user.id, keep=None if other_rights else keep)
-    after = describe(user)
-    if not isinstance(password, _Unset):
-        after |= {"password_changed": True}
-    audit_service.record(
-        session, actor, "user.updated", "user", user.id, before=before, after=after
-    )
+    after = describe(user) | ({"password_changed": True} if other_password else {})
+    about = {"before": before, "after": after}
+    audit_service.record(session, actor, "user.updated", "user", user.id, **about)
 
 
 def _change_rights(
