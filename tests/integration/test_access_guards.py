@@ -28,8 +28,8 @@ FACTOR = "INSERT INTO second_factors (user_id, secret, last_step) VALUES ({user}
 CODE = "INSERT INTO recovery_codes (user_id, digest) VALUES ({user}, {digest})"
 FAILURE = "INSERT INTO login_failures (name, ip, step) VALUES ('x', '192.0.2.1', '{}')"
 LOOK = (
-    "INSERT INTO panel_preferences (user_id, locale, timezone, theme)"
-    " VALUES ({user}, {locale}, {timezone}, {theme})"
+    "INSERT INTO panel_preferences (user_id, locale, timezone, theme, refresh_seconds)"
+    " VALUES ({user}, {locale}, {timezone}, {theme}, {refresh})"
 )
 
 
@@ -51,8 +51,8 @@ def code(user: str = ":shop", digest: str = DIGEST.format("01")) -> str:
 
 
 def look(**changes: str) -> str:
-    usual = {"user": ":shop", "locale": "NULL", "timezone": "NULL", "theme": "NULL"}
-    return LOOK.format(**(usual | changes))
+    usual = dict.fromkeys(("locale", "timezone", "theme", "refresh"), "NULL")
+    return LOOK.format(**(usual | {"user": ":shop"} | changes))
 
 
 REFUSED = {
@@ -95,6 +95,7 @@ REFUSED = {
     "two looks of one person": ([look(), look()], "pk_panel_preferences"),
     "look of nobody": ([look(user=":new")], "fk_panel_preferences_users"),
     "unknown language": ([look(locale="'de'")], "ck_panel_preferences_locale_known"),
+    "renewed all the time": ([look(refresh="1")], "ck_panel_preferences_refresh_known"),
     "unknown theme": ([look(theme="'system'")], "ck_panel_preferences_theme"),
     "empty time zone": ([look(timezone="''")], "ck_panel_preferences_timezone_length"),
     "long time zone": (
