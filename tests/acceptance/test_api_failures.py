@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import Engine, text
 
-from standart.api import limits, transactions
+from standart.api import limits, listing
 from standart.config import Settings
 from standart.embedded import Valkey
 from standart.errors import Unavailable
@@ -79,7 +79,7 @@ def test_the_unexpected_is_a_problem_without_a_word_about_the_inside(
     def fail(work: object) -> None:
         raise error
 
-    monkeypatch.setattr(transactions, "on_connection", fail)
+    monkeypatch.setattr(listing, "on_connection", fail)
     headers = {**merchant.headers, "X-Request-Id": "call-18"}
     reply = app.test_client().get("/transactions", headers=headers)
     assert reply.status_code == 500
@@ -103,7 +103,7 @@ def test_a_busy_transaction_says_when_to_try_again(
     def busy(work: object) -> None:
         raise Unavailable("The transaction is busy; try again.")
 
-    monkeypatch.setattr(transactions, "on_connection", busy)
+    monkeypatch.setattr(listing, "on_connection", busy)
     reply = app.test_client().get("/transactions", headers=merchant.headers)
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
     assert reply.json["detail"] == "The transaction is busy; try again."
