@@ -173,7 +173,7 @@ def _pages(page: Page, scene: Scene) -> Iterator[str]:
 def _work(scene: Scene) -> None:
     """Tell that the service does its work beside the pages, so that none of them calls it late."""
     with autocommit(scene.engine) as connection:
-        for part in ("sweep", "delivery"):
+        for part in ("sweep", "delivery", "seal"):
             heartbeat_service.beat(connection, part)
 
 

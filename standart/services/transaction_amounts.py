@@ -20,14 +20,23 @@ from standart.money import CURRENCIES, MAX_MINOR
 
 _USUAL_DIGITS: Final = 2
 
-# What is behind the mark is read from the rows, so an old mark is of no use.
+# What is behind the mark of the sums is read from the rows; usually it is a minute's, but nobody
+# moves the mark while its sweep stands still.
+BEHIND: Final = 10_000
+"""How many rows without sums are read at most to learn their currencies."""
+
 _KNOWN: Final = text(
     """
+    WITH behind AS MATERIALIZED (
+        SELECT currency FROM transactions
+        WHERE user_id = :user_id AND created_at > (SELECT upto FROM sums_mark)
+        LIMIT :most + 1
+    )
     SELECT ARRAY(
         SELECT currency FROM merchant_sums WHERE user_id = :user_id AND series = 'created'
         UNION
-        SELECT currency FROM transactions WHERE user_id = :user_id AND created_at > m.upto
-    ) FROM sums_mark m WHERE m.upto > clock_timestamp() - interval '1 hour'
+        SELECT currency FROM behind
+    ) WHERE (SELECT count(*) FROM behind) <= :most
     """
 )
 
@@ -37,7 +46,7 @@ def currencies_of(connection: Connection, user_id: UUID) -> list[str] | None:
 
     The planner does not know which merchant has which: it would look for another's amounts.
     """
-    found: list[str] | None = connection.scalar(_KNOWN, {"user_id": user_id})
+    found: list[str] | None = connection.scalar(_KNOWN, {"user_id": user_id, "most": BEHIND})
     return found
 
 

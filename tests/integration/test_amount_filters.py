@@ -130,12 +130,24 @@ def test_a_currency_that_is_new_to_a_merchant_is_found_before_it_is_summed(
     ]
 
 
-def test_sums_that_nobody_has_kept_for_long_are_not_asked(
+def test_the_currencies_are_known_after_a_quiet_night(
     connection: Connection, superuser: Engine, shop: TestUser
 ) -> None:
+    """The mark of the sums moves only when something has happened."""
     sums_service.keep(connection)
     with superuser.begin() as other:
-        other.execute(text("UPDATE sums_mark SET upto = upto - interval '2 hours'"))
+        other.execute(text("UPDATE sums_mark SET upto = upto - interval '2 days'"))
+    assert set(transaction_amounts.currencies_of(connection, shop.id) or ()) == {
+        currency for _, currency in AMOUNTS
+    }
+
+
+def test_many_rows_without_sums_are_not_read_for_their_currencies(
+    connection: Connection, shop: TestUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction_amounts, "BEHIND", len(AMOUNTS))
+    assert transaction_amounts.currencies_of(connection, shop.id) is not None
+    monkeypatch.setattr(transaction_amounts, "BEHIND", len(AMOUNTS) - 1)
     assert transaction_amounts.currencies_of(connection, shop.id) is None
 
 
