@@ -18,10 +18,10 @@ from standart.models import DeliveryState, Scope
 from standart.services.access import Actor
 from standart.services.event_list import EVENT_JSON
 
-FEW: Final = 5_000
+FEW: Final = 4_000
 """So many deliveries in a state are sorted at most; of more the newest events are looked at."""
 
-LOOK: Final = 5_000
+LOOK: Final = 4_000
 """How many events one page looks through at most."""
 
 NO_ANSWER: Final = 0
