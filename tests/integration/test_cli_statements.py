@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,10 @@ def test_all_get_a_file_for_each_currency_that_they_have(
 
     result = run("statement", "--all", "--period", "today", "--output", str(folder))
     assert result.stdout == f"wrote 3 statements to {folder}\n"
-    begun = sorted(file.name.partition("-20")[0] for file in folder.iterdir())
+    # A merchant's name may have the beginning of a year in it.
+    begun = sorted(
+        re.sub(r"(-statement-[A-Z]{3})-20.*", r"\1", each.name) for each in folder.iterdir()
+    )
     assert begun == sorted(
         [
             f"{merchant.name}-statement-RUB",
