@@ -120,7 +120,7 @@ def confirm(
     """
     # Held: who comes in by the password alone at this moment is ended with the others, or is
     # asked for a code.
-    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    _hold(session, user)
     if secret is None or is_enrolled(session, user.id):
         raise Conflict("There is no second factor to confirm.")
     step = _step_of(secret, code)
@@ -165,7 +165,7 @@ def renew_codes(session: Session, actor: Actor, user: User) -> list[str]:
     Raises:
         Conflict: there is no second factor.
     """
-    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    _hold(session, user)
     if not is_enrolled(session, user.id):
         raise Conflict("There is no second factor.")
     codes = _new_codes(session, user.id)
@@ -183,7 +183,7 @@ def remove(session: Session, actor: Actor, user: User, *, keep: str | None = Non
 
     Removing what is not there changes nothing.
     """
-    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
+    _hold(session, user)
     session.execute(delete(RecoveryCode).where(RecoveryCode.user_id == user.id))
     gone = session.execute(
         delete(SecondFactor)
@@ -272,6 +272,11 @@ def _digest(user_id: UUID, plain: str) -> bytes:
 
 def _totp(secret: bytes) -> TOTP:
     return TOTP(secret, _DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - what apps agree on
+
+
+def _hold(session: Session, user: User) -> None:
+    """Let nobody change the factor of ``user``, or come in by the password, until the commit."""
+    session.execute(select(User.id).where(User.id == user.id).with_for_update(key_share=True))
 
 
 def _context(user_id: UUID) -> bytes:
