@@ -10,7 +10,7 @@ from flask import flash, redirect, url_for
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import formats, listing, messages, movement_filters, movements, queries
+from standart.admin import formats, messages, movement_filters, movements, queries
 from standart.admin.base import (
     Page,
     PanelView,
@@ -62,7 +62,17 @@ class Adjustments(PanelView):
     @page("/adjustments/")
     def adjustments(self) -> Page:
         """List, newest first."""
-        return self.render("adjustments.html", **in_transaction(_list))
+        return self.render(
+            "adjustments.html",
+            **in_transaction(
+                lambda session: movement_filters.page_of(
+                    session,
+                    FILTERS,
+                    adjustment_list.list_adjustments,
+                    messages.ADJUSTMENT_STATUSES,
+                )
+            ),
+        )
 
     @page("/adjustments/<uuid:adjustment_id>")
     def adjustment(self, adjustment_id: UUID) -> Page:
@@ -247,25 +257,6 @@ def _facts(found: Wire) -> list[Fact]:
         Fact(label=gettext("User"), text=found["user_name"], user_id=found["user_id"]),
         Fact(label=gettext("Reason"), text=found["reason"]),
     ]
-
-
-def _list(session: Session) -> dict[str, Any]:
-    viewer = actor()
-    asked = movement_filters.read(session, viewer, FILTERS, messages.ADJUSTMENT_STATUSES)
-    rows = []
-    if asked.possible:
-        rows = adjustment_list.list_adjustments(
-            session.connection(),
-            viewer,
-            **asked.values,
-            after=listing.after_row(),
-            limit=listing.page_size() + 1,
-        )
-    return {
-        "listing": movements.listing_of(session, rows, asked.chips),
-        "asked": asked.texts,
-        "statuses": messages.ADJUSTMENT_STATUSES,
-    }
 
 
 def _details(session: Session, found: Wire) -> dict[str, Any]:
