@@ -17,11 +17,11 @@ from wtforms import (
     TextAreaField,
     ValidationError,
 )
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 from wtforms.validators import InputRequired
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from standart.admin import language, messages
+from standart.admin.choices import SelectChoice
 from standart.admin.forms import PanelForm
 from standart.admin.language import gettext
 from standart.clock import now

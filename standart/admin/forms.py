@@ -19,11 +19,11 @@ from wtforms import (
     StringField,
     ValidationError,
 )
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from standart import money
 from standart.admin import messages, zones
+from standart.admin.choices import SelectChoice
 from standart.admin.language import gettext
 from standart.card_numbers import holds_card_number
 from standart.errors import (

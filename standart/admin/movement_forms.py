@@ -15,10 +15,10 @@ from wtforms import (
     TextAreaField,
     ValidationError,
 )
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 
 from standart import money
 from standart.admin import language, listing
+from standart.admin.choices import SelectChoice
 from standart.admin.forms import PanelForm
 from standart.admin.language import gettext
 from standart.card_numbers import holds_card_number

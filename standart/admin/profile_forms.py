@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask_babel import lazy_gettext
 from wtforms import HiddenField, PasswordField, SelectField, StringField, ValidationError
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 
 from standart.admin import language, zones
+from standart.admin.choices import SelectChoice
 from standart.admin.forms import PanelForm
 from standart.admin.language import gettext
 from standart.models import Theme

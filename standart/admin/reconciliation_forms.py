@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 from flask_babel import lazy_gettext
 from flask_wtf.file import FileField
 from wtforms import DateField, IntegerField, SelectField, StringField, ValidationError
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 from wtforms.validators import InputRequired, NumberRange, Optional
 
 from standart.admin import messages
+from standart.admin.choices import SelectChoice
 from standart.admin.forms import PanelForm
 from standart.admin.language import gettext
 from standart.bank_files import layout as layouts

@@ -11,11 +11,11 @@ from flask import Response, flash, redirect, request, url_for
 from flask_babel import lazy_gettext
 from sqlalchemy import Connection
 from wtforms import DateField, SelectField, StringField
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
 from wtforms.validators import Optional
 
 from standart.admin import downloads, language, messages, queries
 from standart.admin.base import Page, actor, origin, page, query_text
+from standart.admin.choices import SelectChoice
 from standart.admin.closes import Closes
 from standart.admin.forms import PanelForm
 from standart.admin.language import gettext

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from zoneinfo import available_timezones
 
-from wtforms.fields import SelectChoice  # type: ignore[attr-defined]  # newer than its stubs
+from standart.admin.choices import SelectChoice
 
 _AREAS = (
     "Africa",
