@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from standart import migrations
 from standart.clock import now
-from standart.config import Settings, unknown_variables
+from standart.config import Settings
 from standart.db import autocommit, make_engine
 from standart.embedded.preparation import unreachable
 from standart.encryption import Keyring
@@ -28,6 +28,7 @@ from standart.services import (
     webhook_service,
 )
 from standart.setting_kinds import shown_url
+from standart.setting_table import unknown_variables
 
 # Seconds; a clock that is further off shows wrong times, though the database's clock decides.
 CLOCK_TOLERANCE = 2.0

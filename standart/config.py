@@ -323,7 +323,7 @@ class Settings:
                 values[name] = setting.kind.read(setting.variable, found[setting.variable].text)
             elif name in _SECRETS and not require_secrets:
                 values[name] = ""
-            elif name in _REQUIRED:
+            elif name in REQUIRED:
                 raise ConfigurationError(
                     setting.variable,
                     "is not set",
@@ -336,50 +336,9 @@ SETTINGS: Mapping[str, Setting] = {item.name: item.metadata["setting"] for item 
 """Name of the field of ``Settings`` → its description, in the order of the table."""
 
 _SECRETS = frozenset({"secret_key", "encryption_keys"})
-_REQUIRED = _SECRETS | {"database_url"}
+REQUIRED = _SECRETS | {"database_url"}
 
 VARIABLES = tuple(setting.variable for setting in SETTINGS.values())
-
-_OF_COMMANDS = frozenset({"STANDART_API_KEY"})  # what a command reads as an option of its own
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One setting as ``standart settings`` shows it; ``value`` is masked where secret."""
-
-    variable: str
-    value: str
-    source: str
-    default: str
-    help: str
-
-
-def describe(environ: Mapping[str, str] | None = None) -> list[Row]:
-    """Return a row for each setting, ``source`` being ``default`` or ``missing`` if unset.
-
-    Values are shown as they were written, so that a wrong one can be seen as well.
-
-    Raises:
-        ConfigurationError: a variable is set twice, or a file cannot be read.
-    """
-    found = find(os.environ if environ is None else environ, VARIABLES)
-    rows = []
-    for name, setting in SETTINGS.items():
-        default = default_text(name)
-        hit = found.get(setting.variable)
-        if hit is not None:
-            value, source = _shown(setting, hit.text), hit.source
-        else:
-            value, source = default, "missing" if name in _REQUIRED else "default"
-        rows.append(Row(setting.variable, value, source, default, setting.help))
-    return rows
-
-
-def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return the ``STANDART_*`` variables that no setting reads: typing errors, mostly."""
-    known = {name + suffix for name in VARIABLES for suffix in ("", "_FILE")} | _OF_COMMANDS
-    given = os.environ if environ is None else environ
-    return sorted(name for name in given if name.startswith("STANDART_") and name not in known)
 
 
 def default_text(name: str) -> str:
@@ -392,12 +351,6 @@ def default_text(name: str) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
     return str(default)
-
-
-def _shown(setting: Setting, text: str) -> str:
-    """Return what may be shown of a setting's text: of any URL all but login and parameters."""
-    is_url = setting.kind in (kinds.DATABASE_URL, kinds.REDIS_URL) and "://" in text
-    return kinds.MASK if setting.secret and not is_url else kinds.shown_url(text)
 
 
 if __name__ == "__main__":

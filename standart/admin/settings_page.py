@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 
 from standart import __version__, checks, migrations
 from standart.admin.base import Page, PanelView, page
-from standart.config import describe, unknown_variables
 from standart.extensions import on_connection, settings
 from standart.services import chain, signing_key_service
+from standart.setting_table import describe, unknown_variables
 
 
 class SettingsPage(PanelView):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from standart.cli.base import ServiceCommand, database
-from standart.config import Settings, describe, unknown_variables
+from standart.config import Settings
 from standart.db import autocommit
 from standart.embedded.preparation import migrate as bring_up_to_date
 from standart.services import retention_service, transaction_service
+from standart.setting_table import describe, unknown_variables
 
 EXPIRY_BATCH = 500
 

@@ -12,15 +12,13 @@ from sqlalchemy.engine import make_url
 
 from standart.config import (
     SETTINGS,
-    Row,
     Settings,
     default_text,
-    describe,
-    unknown_variables,
 )
 from standart.encryption import generate_key
 from standart.errors import ConfigurationError
 from standart.setting_kinds import RateLimit
+from standart.setting_table import Row, describe, unknown_variables
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "pa55word"
