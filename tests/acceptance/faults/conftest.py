@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import psutil
 import pytest
 import redis
 from sqlalchemy import Engine, make_url
@@ -79,13 +80,23 @@ class Api:
     def client(self, user: TestUser) -> Client:
         return Client(self.port, user.key)
 
-    def kill_worker(self) -> None:
-        """Kill a process that answers requests; its parent starts another one."""
+    def workers(self) -> list[psutil.Process]:
+        """The processes that answer requests, the oldest first.
+
+        Not by number: numbers come round, and a new process may have a low one.
+        """
         below = self.running.below()
         serving = [each for each in below if "resource_tracker" not in str(each.cmdline())]
-        assert serving
-        serving[0].kill()
-        until(lambda: serving[0] not in self.running.below(), "its end is noticed")
+        return sorted(serving, key=lambda each: each.create_time())
+
+    def kill_worker(self) -> None:
+        """Kill the oldest process that answers requests; its parent starts another one.
+
+        The parent gives up, for its own keeper to act, when one dies again within 5.5 s.
+        """
+        victim = self.workers()[0]
+        victim.kill()
+        until(lambda: victim not in self.running.below(), "its end is noticed")
 
 
 class Broker:

@@ -197,3 +197,14 @@ def test_killing_api_processes_under_load_loses_nothing(
         logs=parts.starter.logs,
         secrets=[*parts.secrets, merchant.key, operator.key],
     )
+
+
+def test_a_process_that_dies_again_at_once_ends_the_server_for_its_keeper(parts: Parts) -> None:
+    """Whoever restarts what fails must see that it failed, and read why."""
+    api = parts.serve()
+    api.kill_worker()
+    until(api.workers, "another one is started")
+    api.kill_worker()
+    until(lambda: api.running.process.poll() is not None, "the server ends")
+    assert api.running.process.returncode == 1
+    assert "Worker crash loop detected" in api.running.logged
