@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from flask import Response, make_response, request
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from standart import money
@@ -18,7 +19,8 @@ from standart.admin import health, language, messages, preferences, queries
 from standart.admin.base import Page, PanelView, actor, page, query_text
 from standart.admin.pages import fingerprint
 from standart.admin.queries import Sum, as_sum
-from standart.admin.transactions import newest
+from standart.admin.slow import hurry, is_too_slow
+from standart.admin.transactions import Wire, newest
 from standart.clock import now
 from standart.extensions import in_transaction
 from standart.services import dashboard_service, ledger_service
@@ -26,6 +28,7 @@ from standart.services.access import Actor
 from standart.services.dashboard_service import Soon, Totals, Users, Webhooks
 
 LATEST: Final = 10
+_LATEST_MILLISECONDS: Final = 1000
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
@@ -82,31 +85,47 @@ class Dashboard(PanelView):
         """Return the chart's numbers as JSON; 304 when nothing has changed."""
         viewer, currency, period = actor(), _currency(), _period()
         edges = edges_of(period, now(), language.viewer_zone()[1])
-        made = in_transaction(
-            lambda session: dashboard_service.chart(
-                session.connection(), _owner(viewer), edges, currency or None
-            )
-        )
+
+        def read(session: Session) -> tuple[dashboard_service.Chart, Totals]:
+            connection, owner = _snapshot(session), _owner(viewer)
+            made = dashboard_service.chart(connection, owner, edges, currency or None)
+            return made, dashboard_service.totals(connection, owner)
+
+        made, totals = in_transaction(read)
         body = {
             "period": period,
             "currency": currency or None,
             "step": int((DAY if period == "30d" else HOUR).total_seconds()),
             "times": [int(edge.timestamp()) for edge in edges],
-            "series": [
-                {
-                    "status": status,
-                    "label": messages.label(messages.STATUSES, status),
-                    "counts": made.counts[status],
-                    "sums": [
-                        money.format_minor(amount, currency) for amount in made.amounts[status]
-                    ]
-                    if currency
-                    else None,
-                }
-                for status in dashboard_service.ENDINGS
-            ],
+            "series": _series(made, totals, currency),
         }
         return _unless_known(Response(msgspec.json.encode(body), mimetype="application/json"))
+
+
+def _series(made: dashboard_service.Chart, totals: Totals, currency: str) -> list[dict[str, Any]]:
+    """Return a row for each status: what ended stands where it did, what is pending at the end."""
+    earlier = [0] * (len(made.edges) - 1)
+    pending = totals.pending(currency or None)
+    counts = {**made.counts, "pending": [*earlier, pending]}
+    sums = {**made.amounts}
+    if currency:
+        sums["pending"] = [*earlier, totals.pending_amount(currency)]
+    return [
+        {
+            "status": status,
+            "label": messages.label(messages.STATUSES, status),
+            "counts": counts[status],
+            "sums": [money.format_minor(amount, currency) for amount in sums[status]]
+            if currency
+            else None,
+        }
+        for status in (*dashboard_service.ENDINGS, "pending")
+    ]
+
+
+def _snapshot(session: Session) -> Connection:
+    """Return the session's connection; all that it reads now is of one moment."""
+    return session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
 def _unless_known(response: Response) -> Page:
@@ -154,7 +173,7 @@ def _contents() -> dict[str, Any]:
     chosen = _currency()
 
     def read(session: Session) -> dict[str, Any]:
-        owner, connection = _owner(viewer), session.connection()
+        owner, connection = _owner(viewer), _snapshot(session)
         totals = dashboard_service.totals(connection, owner)
         spans = list(pairwise(days))
         yesterday, so_far = dashboard_service.confirmed_in(connection, owner, spans)
@@ -172,16 +191,31 @@ def _contents() -> dict[str, Any]:
             "currencies": totals.currencies,
             "health": health.parts(connection) if viewer.sees_all else None,
             "balances": None if viewer.sees_all else _balances(connection, viewer),
-            "latest": newest(session, viewer, LATEST),
         }
 
     return {
         **in_transaction(read),
+        "latest": _latest(viewer, chosen),
         "currency": chosen,
         "period": _period(),
         "periods": list(PERIODS),
         "most": dashboard_service.MOST,
     }
+
+
+def _latest(viewer: Actor, chosen: str) -> list[Wire] | None:
+    """Return the latest transactions; ``None`` where a rare currency was sought for too long."""
+
+    def read(session: Session) -> list[Wire]:
+        hurry(session, _LATEST_MILLISECONDS)
+        return newest(session, viewer, LATEST, chosen or None)
+
+    try:
+        return in_transaction(read)
+    except DBAPIError as error:
+        if not is_too_slow(error):
+            raise
+        return None
 
 
 def _figures(

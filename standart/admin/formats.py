@@ -9,7 +9,7 @@ from itertools import cycle
 
 from babel import Locale
 from babel.dates import format_timedelta
-from babel.numbers import NumberPattern, format_decimal, parse_pattern
+from babel.numbers import NumberPattern, format_decimal, format_percent, parse_pattern
 from flask_babel import get_locale
 from markupsafe import Markup, escape
 
@@ -28,6 +28,12 @@ def amount(value: str | Decimal | int) -> str:
     digits = max(-int(number.as_tuple().exponent), 0)
     with localcontext(prec=_LONGEST):
         return str(_pattern(digits).apply(number, _locale(), decimal_quantization=False))
+
+
+def percent(rate: str | Decimal) -> str:
+    """Return a rate as the per cent that it is, with all its digits: 2.9% for 0.029."""
+    exact = format_percent(Decimal(rate), locale=_locale(), decimal_quantization=False)
+    return str(exact)
 
 
 def count(value: int) -> str:

@@ -22,7 +22,7 @@ from wtforms import (
 from wtforms.widgets import CheckboxInput, ListWidget
 
 from standart import money
-from standart.admin import messages, zones
+from standart.admin import formats, messages, zones
 from standart.admin.choices import SelectChoice
 from standart.admin.language import gettext
 from standart.card_numbers import holds_card_number
@@ -41,6 +41,9 @@ from standart.webhooks.addresses import UrlRules, parse_url
 
 MAX_REASON = 500
 MAX_NOTE = 2000
+_PER_CENT = re.compile(r"[0-9]{1,3}(?:\.([0-9]{1,12}))?")
+_NO_RATE = "must be per cent such as 2.9%"
+_LARGE_SHARE = Decimal("0.2")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -83,8 +86,8 @@ class UserForm(PanelForm):
     )
     commission_rate = StringField(
         lazy_gettext("Commission rate"),
-        default="0",
-        description=lazy_gettext("From 0 to 1: 0.03 is 3 %. Counts for later transactions only."),
+        default="0%",
+        description=lazy_gettext("For example 2.9%. Counts for later transactions only."),
     )
     currency = StringField(
         lazy_gettext("Currency"),
@@ -124,7 +127,7 @@ class UserForm(PanelForm):
             "timezone": self.timezone.data,
         }
         readers: dict[str, Callable[[str], object]] = {
-            "commission_rate": money.parse_rate,
+            "commission_rate": _rate,
             "currency": _currency,
             "webhook_url": _webhook_url,
         }
@@ -163,10 +166,31 @@ class KnownUserForm(UserForm):
         self.seen.data = user_service.fingerprint(user)
         self.name.data = user.name
         self.role.data = user.role.value
-        self.commission_rate.data = money.format_rate(Decimal(user.commission_rate))
+        self.commission_rate.data = formats.percent(user.commission_rate)
         self.currency.data = user.currency
         self.webhook_url.data = user.webhook_url or ""
         self.unique_reference.data = user.unique_reference
+
+
+def _rate(text: str) -> Decimal:
+    """Read a rate as per cent with their sign, or as the share that the API takes.
+
+    Without its sign a number is taken for a share only while nobody can have meant per cent:
+    0.5 for half a per cent would otherwise cost a hundred times as much.
+    """
+    number, sign, rest = "".join(text.split()).replace(",", ".").partition("%")
+    found = _PER_CENT.fullmatch(number)
+    if found is None or rest:
+        raise InvalidInput.of("commission_rate", _NO_RATE)
+    if Decimal(number) > 100 or (not sign and Decimal(number) >= _LARGE_SHARE):
+        raise InvalidInput.of("commission_rate", _NO_RATE)
+    if not sign:
+        return money.parse_rate(number)
+    if len(found[1] or "") > money.RATE_DIGITS - 2:
+        raise InvalidInput.of(
+            "commission_rate", f"has more than {money.RATE_DIGITS - 2} fractional digits"
+        )
+    return Decimal(number) / 100
 
 
 def _currency(text: str) -> str:

@@ -57,9 +57,11 @@ _COUNT_MILLISECONDS: Final = 500
 _ENDED_UNPAID: Final = (TransactionStatus.CANCELED.value, TransactionStatus.EXPIRED.value)
 
 
-def newest(session: Session, viewer: Actor, limit: int) -> list[Wire]:
+def newest(session: Session, viewer: Actor, limit: int, currency: str | None = None) -> list[Wire]:
     """Return the newest transactions that ``viewer`` may see, with the names of their users."""
-    rows = transaction_list.list_transactions(session.connection(), viewer, limit=limit)
+    rows = transaction_list.list_transactions(
+        session.connection(), viewer, limit=limit, currency=currency
+    )
     return _with_names(session, [row[0] for row in rows])
 
 

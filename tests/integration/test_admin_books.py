@@ -55,8 +55,7 @@ def test_a_transaction_shows_its_fee_refunds_and_postings(panel: Panel, busy: Bu
     page = words(source)
 
     assert (
-        "Fee schedule rate 0.029, fixed part 3.00 RUB , at least 10.00 RUB , at most 5,000.00 RUB"
-        in page
+        "Fee schedule 2.9%, fixed part 3.00 RUB , at least 10.00 RUB , at most 5,000.00 RUB" in page
     )
     assert "Refunded 150.00 RUB" in page
     assert "Settlement, Nov" in page
@@ -190,7 +189,7 @@ def test_a_user_shows_what_is_reserved_its_fees_and_its_limits(
     # 968.00 + 190.00 paid, 148.40 given back, 70.00 reserved, 5.00 by hand.
     for shown in (
         "Balance 944.60 RUB Reserved for payouts 70.00 RUB",
-        "In force RUB 0.029 3.00 10.00 5,000.00",
+        "In force RUB 2.9% 3.00 10.00 5,000.00",
         "In force USD the plain commission rate",
         "Sum of a day 1,000,000.00 RUB",
         "Pending at once 20",

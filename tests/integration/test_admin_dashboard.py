@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.orm import Session
 
 import standart
 from standart.admin import messages
+from standart.admin.transactions import newest
 from standart.encryption import Keyring
 from standart.models import Role
 from standart.services import dashboard_service, refund_service, transaction_service
@@ -99,6 +102,61 @@ def test_what_is_counted_up_to_a_limit_says_that_there_are_more(
     assert card(panel.get("/admin/live").text, SOON).startswith("2 within 15 minutes")
     monkeypatch.setattr(dashboard_service, "MOST", 1)
     assert card(panel.get("/admin/live").text, SOON).startswith("1+ within 15 minutes")
+
+
+def test_the_latest_are_those_of_the_chosen_currency(
+    panel: Panel, engine: Engine, merchant: TestUser
+) -> None:
+    made = {
+        each: make_transaction(engine, merchant, currency=each)["id"] for each in ("RUB", "USD")
+    }
+    all_of_them = panel.get("/admin/live").text
+    dollars = panel.get("/admin/live?currency=USD").text
+    assert made["RUB"] in all_of_them
+    assert made["USD"] in all_of_them
+    assert made["RUB"] not in dollars
+    assert made["USD"] in dollars
+
+
+def test_the_latest_that_take_too_long_leave_the_figures_alone(
+    panel: Panel, engine: Engine, merchant: TestUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_transaction(engine, merchant)
+
+    def slowly(session: Session, *rest: Any) -> Any:
+        session.execute(text("SELECT pg_sleep(30)"))
+        return newest(session, *rest)
+
+    monkeypatch.setattr("standart.admin.dashboard.newest", slowly)
+    monkeypatch.setattr("standart.admin.dashboard._LATEST_MILLISECONDS", 50)
+    answer = panel.get("/admin/live?currency=RUB")
+    assert answer.status_code == 200
+    assert "These take too long to find." in answer.text
+    assert card(answer.text, "Pending now") == "100.00 RUB 1 transaction"
+
+
+def test_all_figures_are_of_one_moment(
+    panel: Panel,
+    engine: Engine,
+    admin: TestUser,
+    merchant: TestUser,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is confirmed between two of its statements is pending in all of them."""
+    made = make_transaction(engine, merchant)["id"]
+    read = dashboard_service.confirmed_in
+
+    def meanwhile(*given: Any) -> Any:
+        transaction_service.confirm(connection, admin.digest, ORIGIN, UUID(made))
+        return read(*given)
+
+    monkeypatch.setattr(dashboard_service, "confirmed_in", meanwhile)
+    before = panel.get("/admin/live").text
+    monkeypatch.undo()
+    after = panel.get("/admin/live").text
+    assert card(before, "Pending now") == card(after, "Confirmed today")
+    assert card(before, "Confirmed today") == card(after, "Pending now") == "0 nothing yet"
 
 
 def test_how_often_it_renews_itself_is_kept_for_the_person(

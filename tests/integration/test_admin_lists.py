@@ -487,8 +487,12 @@ def test_the_dashboard_and_its_chart_tell_what_there_is(
         "confirmed": 1,
         "canceled": 0,
         "expired": 0,
+        "pending": 2,
     }
     assert body["series"][0]["sums"][-1] == "100.00"
+    waiting = body["series"][-1]
+    assert (waiting["counts"][-1], waiting["sums"][-1]) == (2, "200.00")
+    assert (waiting["counts"][-2], waiting["sums"][-2]) == (0, "0.00")
     same = panel.get(
         "/admin/chart?period=24h&currency=RUB",
         headers={"Accept-Language": "en", "If-None-Match": first.headers["ETag"]},

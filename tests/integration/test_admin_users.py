@@ -93,10 +93,19 @@ def test_a_typed_password_is_kept_and_not_shown(panel: Panel, app: Flask) -> Non
         ("name", "x" * 129, 422, "must have 1 to 128 printable characters"),
         ("name", "TAKEN", 409, "A user of this name exists already."),
         ("role", "root", 422, "Not a valid choice"),
-        ("commission_rate", "NaN", 422, "must be a plain decimal number"),
-        ("commission_rate", "1.5", 422, "must be between 0 and 1"),
+        ("commission_rate", "NaN", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "%", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "3 %%", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "-3%", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "100.0001%", 422, "must be per cent such as 2.9%"),
+        # Half a per cent or a half? A share without the sign is below a fifth.
+        ("commission_rate", "0.5", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "0.2", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "1", 422, "must be per cent such as 2.9%"),
+        ("commission_rate", "2,9", 422, "must be per cent such as 2.9%"),
         ("commission_rate", "0.0000001", 422, "has more than 6 fractional digits"),
-        ("commission_rate", "", 422, "must be a plain decimal number"),
+        ("commission_rate", "0.00001%", 422, "has more than 4 fractional digits"),
         ("currency", "XXX", 422, "is not a known currency code"),
         ("timezone", "Europe/Atlantis", 422, "Not a valid choice"),
         ("timezone", "../../etc/passwd", 422, "Not a valid choice"),
@@ -130,13 +139,42 @@ def test_what_does_not_fit_is_said_beside_its_field_and_nothing_is_written(
         assert 'value="Coffee &amp; Co"' in answer.text, "what was typed is not lost"
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("2.9%", "0.029000"),
+        ("2,9\u00a0%", "0.029000"),
+        (" 0.5 % ", "0.005000"),
+        ("0,0001%", "0.000001"),
+        ("100%", "1.000000"),
+        ("0%", "0.000000"),
+        ("0", "0.000000"),
+        ("0.029", "0.029000"),
+        ("0,199999", "0.199999"),
+    ],
+)
+def test_a_rate_is_read_as_per_cent_or_as_the_share_of_the_api(
+    panel: Panel, connection: Connection, text: str, kept: str
+) -> None:
+    assert panel.post("/admin/users/new", {**NEW, "commission_rate": text}).status_code == 201
+    user = _user(connection, NEW["name"])
+    assert str(user.commission_rate) == kept
+    # What the form shows is read as the same, in either language.
+    address = f"/admin/users/{user.id}/edit"
+    for language in ("en", "ru"):
+        panel.post("/language", {"language": language, "next": "/admin/"})
+        sent = _filled(panel.get(address).text)
+        assert panel.post(address, sent).status_code == 303
+        assert str(_user(connection, NEW["name"]).commission_rate) == kept
+
+
 def test_edit_changes_what_was_changed_and_writes_it_down(
     panel: Panel, merchant: TestUser, connection: Connection
 ) -> None:
     address = f"/admin/users/{merchant.id}/edit"
     form = panel.get(address).text
     assert f'value="{merchant.name}"' in form
-    assert 'value="0.03"' in form
+    assert 'value="3%"' in form
 
     answer = panel.post(
         address, {**NEW, "name": merchant.name, "commission_rate": "0.05", "currency": "RUB"}
@@ -205,7 +243,7 @@ def test_a_form_from_before_does_not_give_back_what_was_taken_meanwhile(
     first, late = ({**form, "currency": "RUB"} for _, form in forms)
 
     taken = panel.post(address, {**first, "role": "viewer", "timezone": "Asia/Vladivostok"})
-    refused = other.post(address, {**late, "commission_rate": "0.5"})
+    refused = other.post(address, {**late, "commission_rate": "50%"})
 
     assert taken.status_code == 303
     assert refused.status_code == 409
@@ -214,7 +252,7 @@ def test_a_form_from_before_does_not_give_back_what_was_taken_meanwhile(
         assert f'<option selected value="{now}">' in refused.text, "what is true now is shown"
     user = _user(connection, operator.name)
     assert (user.role, str(user.commission_rate)) == ("viewer", "0.030000")
-    again = {**_filled(refused.text), "commission_rate": "0.5"}
+    again = {**_filled(refused.text), "commission_rate": "50%"}
     assert "Saved." in other.follow(other.post(address, again))
     assert _user(connection, operator.name).role == "viewer"
 
