@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from argon2 import PasswordHasher
 from flask import Flask
@@ -29,6 +30,15 @@ SECRET_KEY = "a secret of the tests, never of a server"
 ENCRYPTION_KEYS = encryption.generate_key()
 
 _HASHER = passwords._HASHER
+
+# How long an example takes, or takes to be made up, is the machine's affair.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -101,8 +102,9 @@ class Up:
     def child(self, word: str) -> psutil.Process:
         """The direct child whose command line has ``word``."""
         for child in psutil.Process(self.process.pid).children():
-            if word in " ".join(child.cmdline()):
-                return child
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended since it was listed
+                if word in " ".join(child.cmdline()):
+                    return child
         raise AssertionError(word)
 
     def call(self, path: str, body: object = None, key: str = "") -> Any:
@@ -244,7 +246,8 @@ def test_a_start_after_everything_was_killed_needs_no_help(start: Start) -> None
     made = [up.call("/create_transaction", {"amount": "1.00"}, up.key) for _ in range(20)]
     family = up.family()
     for process in [psutil.Process(up.process.pid), *family]:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # some end when their parent does
+            process.kill()
     assert gone(family)
     again = start().ready()
     for each in made:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
@@ -83,7 +83,6 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 
 
 @given(prefix=TEXTS, other=TEXTS)
-@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_the_range_of_a_prefix_is_exactly_what_starts_with_it(prefix: str, other: str) -> None:
     beyond = first_beyond(prefix)
     for candidate in (other, prefix + other, prefix):

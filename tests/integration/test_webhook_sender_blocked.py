@@ -226,7 +226,7 @@ def test_a_slow_look_up_ends_at_the_deadline_and_holds_nobody_up() -> None:
         attempts = send_all(
             [delivery("https://slow.example/"), delivery(receiver.url)] * 3,
             LOOPBACK,
-            deadline=1.0,
+            deadline=3.0,
             resolve=slow,
         )
     lookups = [thread for thread in threading.enumerate() if thread.name == "webhook-lookup"]

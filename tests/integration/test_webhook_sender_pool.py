@@ -197,7 +197,7 @@ def test_one_that_breaks_within_the_answer_is_not_replaced(run: Run) -> None:
 
 def test_the_fresh_one_shares_the_deadline() -> None:
     with Receiver(in_turn(answers(OK), leaves, hangs), keeps=True) as receiver:
-        attempts = sending(one_by_one(receiver.url, 2), deadline=0.5)
+        attempts = sending(one_by_one(receiver.url, 2), deadline=3.0)
     assert [attempt.outcome for attempt in attempts] == ["delivered", "timeout"]
 
 
