@@ -37,12 +37,13 @@ from standart.services import (
     approval_service,
     audit_service,
     bulk_service,
-    event_list,
+    event_search,
     note_service,
     transaction_list,
     transaction_service,
 )
 from standart.services.access import Actor
+from standart.services.event_search import Wanted
 from standart.services.note_service import NewNote
 from standart.services.transaction_list import Conditions
 from standart.states import TransactionStatus
@@ -318,9 +319,8 @@ def _details(transaction_id: UUID) -> dict[str, Any]:
 
     def read(session: Session) -> dict[str, Any]:
         connection = session.connection()
-        events = event_list.list_events(
-            connection, viewer, user_id=user_id, transaction_id=transaction_id
-        )
+        told = Wanted(user_id=user_id, transaction_id=transaction_id)
+        events = event_search.page(connection, viewer, told).rows
         notes = note_service.list_notes(connection, viewer, transaction_id, limit=_SHOWN_NOTES)
         shown = {
             "found": {**found, "user_name": queries.names_of(session, [user_id])[str(user_id)]},

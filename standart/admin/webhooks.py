@@ -143,8 +143,8 @@ def _list(session: Session) -> dict[str, Any]:
             after=listing.after_row(),
             limit=listing.page_size() + 1,
         )
-    bodies = event_search.bodies(connection, found.keys)
-    events: list[Wire] = [msgspec.json.decode(body) for body in bodies]
+    rows = event_search.shown(connection, found.keys)
+    events: list[Wire] = [msgspec.json.decode(body) for body, _, _ in rows]
     names = queries.names_of(session, (UUID(event["user_id"]) for event in events))
     narrowed = asked.wanted.user_id if asked.wanted else None
     owner_id = narrowed if viewer.sees_all else viewer.user_id

@@ -10,7 +10,8 @@ from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.extensions import nudge, on_connection
 from standart.models import DeliveryState
-from standart.services import attempt_list, event_list, key_service, replay_service
+from standart.services import attempt_list, event_list, event_search, key_service, replay_service
+from standart.services.event_search import Wanted
 
 
 class ListEvents(Resource):
@@ -22,24 +23,20 @@ class ListEvents(Resource):
         asked = query.read(schemas.ListEvents)
         if asked.after is not None:
             return event_feed.follow(digest, auth.origin(), asked, asked.after)
-        user_id = uuid_or_none(asked.user_id)
-        transaction_id = uuid_or_none(asked.transaction_id)
-        object_id = uuid_or_none(asked.object_id)
-        endpoint_id = uuid_or_none(asked.endpoint_id)
+        wanted = Wanted(
+            user_id=uuid_or_none(asked.user_id),
+            type=asked.type,
+            transaction_id=uuid_or_none(asked.transaction_id),
+            object_id=uuid_or_none(asked.object_id),
+            endpoint_id=uuid_or_none(asked.endpoint_id),
+            state=DeliveryState(asked.state) if asked.state else None,
+        )
         return listing.answer(
             digest,
             "events",
             asked,
-            lambda connection, actor, bounds: event_list.list_events(
-                connection,
-                actor,
-                user_id=user_id,
-                type=asked.type,
-                transaction_id=transaction_id,
-                object_id=object_id,
-                endpoint_id=endpoint_id,
-                state=DeliveryState(asked.state) if asked.state else None,
-                **bounds,
+            lambda connection, actor, bounds: event_search.page(
+                connection, actor, wanted, **bounds
             ),
         )
 

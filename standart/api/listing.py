@@ -16,6 +16,7 @@ from standart.api.fields import DEFAULT_LIMIT
 from standart.extensions import on_connection, settings
 from standart.services import key_service
 from standart.services.access import Actor
+from standart.services.event_search import Page
 from standart.services.key_service import KeyDigest
 
 Row = tuple[str, datetime, UUID]
@@ -47,9 +48,11 @@ def answer(
     digest: KeyDigest,
     name: str,
     asked: Asked,
-    read: Callable[[Connection, Actor, Bounds], Sequence[Row]],
+    read: Callable[[Connection, Actor, Bounds], Sequence[Row] | Page],
 ) -> Response:
     """Return the page of the list ``name`` that was asked for.
+
+    A search that ran out of time has fewer rows than the limit, and a cursor all the same.
 
     Raises:
         Unauthenticated: nobody has the key of ``digest``.
@@ -63,9 +66,12 @@ def answer(
         sealer = Sealer(secret, name, actor, asked)
         # One row more than is shown says whether there is a next page.
         bounds: Bounds = {"after": sealer.open(asked.cursor), "limit": limit + 1}
-        rows = read(connection, actor, bounds)
-        more, shown = len(rows) > limit, rows[:limit]
-        cursor = f'"{sealer.seal(shown[-1][1:])}"' if more else "null"
+        found = read(connection, actor, bounds)
+        rows, goes_on = (found.rows, found.looked_to) if isinstance(found, Page) else (found, None)
+        shown = rows[:limit]
+        if len(rows) > limit:
+            goes_on = shown[-1][1:]
+        cursor = "null" if goes_on is None else f'"{sealer.seal(goes_on)}"'
         data = ",".join(text for text, _, _ in shown)
         return responses.ready(f'{{"data":[{data}],"next_cursor":{cursor}}}'.encode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,14 @@ from standart.cli.base import (
 from standart.cli.endpoints import endpoint_argument
 from standart.clock import now
 from standart.models import DeliveryState, ReplayScope
-from standart.services import attempt_list, event_list, replay_service, span_replay_service
+from standart.services import (
+    attempt_list,
+    event_list,
+    event_search,
+    replay_service,
+    span_replay_service,
+)
+from standart.services.event_search import Wanted
 from standart.services.span_replay_service import NewReplay
 
 _PAGE = 100
@@ -51,16 +59,16 @@ def list_events(
 ) -> None:
     """List the events of NAME, or of everybody, newest first."""
     with database(require_secrets=False) as base, base.transaction() as session:
-        rows = event_list.list_events(
-            session.connection(),
-            OPERATOR,
+        wanted = Wanted(
             user_id=None if name is None else named_user(session, name).id,
             type=type,
             endpoint_id=endpoint_id,
             state=DeliveryState(state) if state else None,
-            limit=limit,
         )
-    bodies = [body for body, _, _ in rows]
+        found = event_search.page(
+            session.connection(), OPERATOR, wanted, limit=limit, seconds=math.inf
+        )
+    bodies = [body for body, _, _ in found.rows]
     if as_json:
         show_json(*bodies, listed=True)
     else:

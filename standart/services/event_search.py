@@ -1,4 +1,4 @@
-"""Finding events for people, by what became of them too; bounded whatever is asked.
+"""Finding events, by what became of them too; bounded whatever is asked.
 
 Nothing goes through all events. What waits or was given up is taken from its own small indexes
 where it is little; else the newest events are looked through, so many at a time, and whoever
@@ -7,6 +7,7 @@ wants more goes on from where the look ended.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,8 +22,14 @@ from standart.services.event_list import EVENT_JSON
 FEW: Final = 4_000
 """So many deliveries in a state are sorted at most; of more the newest events are looked at."""
 
+PATIENCE: Final = 1.0
+"""For how many seconds a page is sought."""
+
 LOOK: Final = 4_000
 """How many events one page looks through at most."""
+
+FARTHEST_LOOK: Final = 64_000
+"""How many events one look goes through at most, where a page takes several."""
 
 NO_ANSWER: Final = 0
 """What stands for the class of an answer where none came."""
@@ -30,11 +37,15 @@ NO_ANSWER: Final = 0
 Place = tuple[datetime, UUID]
 """Where an event stands in the list: its ``created_at`` and ``id``."""
 
+Row = tuple[str, datetime, UUID]
+"""An event on the wire, and its place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which events: a span holds its beginning and not its end; moments are UTC.
 
+    ``object_id`` is that of a transaction, refund, payout, adjustment or endpoint.
     ``answer`` is the first digit of the last attempt's HTTP status, or ``NO_ANSWER``. State,
     answer and endpoint are those of one and the same delivery.
     """
@@ -42,6 +53,7 @@ class Wanted:
     user_id: UUID | None = None
     type: str | None = None
     transaction_id: UUID | None = None
+    object_id: UUID | None = None
     endpoint_id: UUID | None = None
     state: DeliveryState | None = None
     answer: int | None = None
@@ -71,6 +83,25 @@ class Found:
     looked_to: Place | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Events on the wire, newest first; ``looked_to`` is where the search ran out of time."""
+
+    rows: list[Row]
+    looked_to: Place | None = None
+
+
+# By the merchant first: each index of events over an object begins with it.
+_ABOUT: Final = """v.user_id IN (
+        SELECT user_id FROM transactions WHERE id = :object_id
+        UNION ALL SELECT user_id FROM refunds WHERE id = :object_id
+        UNION ALL SELECT user_id FROM payouts WHERE id = :object_id
+        UNION ALL SELECT user_id FROM adjustments WHERE id = :object_id
+        UNION ALL SELECT user_id FROM webhook_endpoints WHERE id = :object_id
+    ) AND (v.transaction_id = :object_id OR v.refund_id = :object_id
+        OR v.payout_id = :object_id OR v.adjustment_id = :object_id
+        OR v.endpoint_id = :object_id)"""
+
 _OWNERS: Final = text(
     """
     SELECT (SELECT user_id FROM transactions WHERE id = :transaction_id) AS of_transaction,
@@ -80,7 +111,7 @@ _OWNERS: Final = text(
 
 _BODIES: Final = text(
     f"""
-    SELECT {EVENT_JSON} AS body
+    SELECT {EVENT_JSON} AS body, v.created_at, v.id
     FROM unnest(CAST(:user_ids AS uuid[]), CAST(:ids AS uuid[])) WITH ORDINALITY
         AS k (user_id, id, n)
     JOIN events v ON v.user_id = k.user_id AND v.id = k.id
@@ -116,10 +147,45 @@ def find(
     return search.among_newest(connection)
 
 
-def bodies(connection: Connection, keys: list[Key]) -> list[str]:
-    """Return the wire JSON of events with their deliveries and attempts, in the same order."""
+def page(
+    connection: Connection,
+    actor: Actor,
+    wanted: Wanted,
+    *,
+    after: Place | None = None,
+    limit: int = 20,
+    seconds: float = PATIENCE,
+) -> Page:
+    """Return up to ``limit`` events behind ``after``, with their deliveries and attempts.
+
+    What is rare among a long history is sought for so many seconds, in looks that go farther and
+    farther; whoever wants more goes on from ``looked_to``. A regular actor sees its own events,
+    whatever it asks.
+
+    Raises:
+        InsufficientScope: the actor may not read.
+    """
+    until, look = time.monotonic() + seconds, LOOK
+    found = find(connection, actor, wanted, after=after, limit=limit, look=look)
+    keys = found.keys
+    while found.looked_to is not None and time.monotonic() < until:
+        look = min(2 * look, FARTHEST_LOOK)
+        behind, left = found.looked_to, limit - len(keys)
+        found = find(connection, actor, wanted, after=behind, limit=left, look=look)
+        keys += found.keys
+    return Page(shown(connection, keys), found.looked_to)
+
+
+def shown(connection: Connection, keys: list[Key]) -> list[Row]:
+    """Return events with their deliveries and attempts, in the same order.
+
+    One that was purged since it was found is left out.
+    """
+    if not keys:
+        return []
     parameters = {"user_ids": [key.user_id for key in keys], "ids": [key.id for key in keys]}
-    return list(connection.scalars(_BODIES, parameters))
+    rows = connection.execute(_BODIES, parameters)
+    return [(row.body, row.created_at, row.id) for row in rows]
 
 
 def delivered_so(wanted: Wanted) -> str:
@@ -245,18 +311,22 @@ class _Search:
 
     def _of_event(self) -> list[str]:
         wanted = self._wanted
-        conditions = {
+        named = {
             "v.user_id = :user_id": self._owner_id,
             "v.transaction_id = :transaction_id": wanted.transaction_id,
             "v.created_at >= :created_from": wanted.created_from,
             "v.created_at < :created_to": wanted.created_to,
         }
-        used = {condition: value for condition, value in conditions.items() if value is not None}
+        used = {condition: value for condition, value in named.items() if value is not None}
         self._values |= {condition.split(":")[1]: value for condition, value in used.items()}
-        if self._after is None:
-            return list(used)
-        self._values |= {"after_at": self._after[0], "after_id": self._after[1]}
-        return [*used, "(v.created_at, v.id) < (:after_at, :after_id)"]
+        conditions = list(used)
+        if wanted.object_id is not None:
+            conditions.append(_ABOUT)
+            self._values["object_id"] = wanted.object_id
+        if self._after is not None:
+            conditions.append("(v.created_at, v.id) < (:after_at, :after_id)")
+            self._values |= {"after_at": self._after[0], "after_id": self._after[1]}
+        return conditions
 
     def _of_type(self) -> list[str]:
         if self._wanted.type is None:

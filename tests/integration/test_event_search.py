@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import Connection, Engine, text
 
 from standart.clock import new_id
@@ -14,14 +16,13 @@ from standart.encryption import Keyring
 from standart.errors import InvalidInput
 from standart.models import DeliveryState, Role, Scope
 from standart.services import (
-    event_list,
     event_search,
     set_replay_service,
     transaction_service,
     webhook_service,
 )
 from standart.services.access import Actor
-from standart.services.event_search import NO_ANSWER, Wanted
+from standart.services.event_search import NO_ANSWER, Place, Wanted
 from standart.services.webhook_work import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
 
@@ -95,7 +96,7 @@ def test_both_ways_of_looking_find_the_same(
     assert _found(connection, state=DeliveryState.DEAD, created_from=ahead) == []
 
 
-@pytest.mark.parametrize("few", [5_000, 0], ids=["few", "many"])
+@pytest.mark.parametrize("few", [event_search.FEW, 0], ids=["few", "many"])
 def test_the_api_finds_the_same_by_its_state_and_endpoint(
     connection: Connection,
     engine: Engine,
@@ -105,13 +106,16 @@ def test_the_api_finds_the_same_by_its_state_and_endpoint(
     monkeypatch: pytest.MonkeyPatch,
     few: int,
 ) -> None:
-    monkeypatch.setattr(event_list, "_FEW", few)
+    monkeypatch.setattr(event_search, "FEW", few)
     dead = [sent[302], sent[None], sent[503], sent[404]]
     other = make_user(engine, keyring, name="other", webhook_url="https://other.example/")
     theirs = _canceled(engine, connection, other)
 
-    def listed(actor: Actor = ADMIN, **wanted: Any) -> list[UUID]:
-        return [row[2] for row in event_list.list_events(connection, actor, limit=100, **wanted)]
+    def listed(
+        actor: Actor = ADMIN, *, after: Place | None = None, limit: int = 100, **wanted: Any
+    ) -> list[UUID]:
+        page = event_search.page(connection, actor, Wanted(**wanted), after=after, limit=limit)
+        return [row[2] for row in page.rows]
 
     assert listed(state=DeliveryState.DEAD) == dead
     assert listed(state=DeliveryState.WAITING) == [theirs, sent[0]]
@@ -123,9 +127,9 @@ def test_the_api_finds_the_same_by_its_state_and_endpoint(
     assert listed(other.actor, state=DeliveryState.WAITING) == [theirs]
     assert listed(other.actor, state=DeliveryState.DEAD) == []
     assert listed(other.actor, endpoint_id=shop.id) == []
-    first = event_list.list_events(connection, ADMIN, state=DeliveryState.DEAD, limit=1)
-    rest = listed(state=DeliveryState.DEAD, after=first[0][1:])
-    assert [first[0][2], *rest] == dead
+    first = event_search.page(connection, ADMIN, Wanted(state=DeliveryState.DEAD), limit=1)
+    rest = listed(state=DeliveryState.DEAD, after=first.rows[0][1:])
+    assert [first.rows[0][2], *rest] == dead
 
 
 def test_a_merchant_finds_its_own_whatever_it_asks(
@@ -160,6 +164,50 @@ def test_a_look_ends_and_tells_where_to_go_on(
     assert found == [sent[200]]
     # Six events, three at a time; the third look finds that there is nothing more.
     assert looks == 3
+
+
+def test_a_page_looks_farther_and_farther_for_what_is_rare(
+    connection: Connection, sent: dict[int | None, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_search, "LOOK", 1)
+    wanted = Wanted(state=DeliveryState.DELIVERED)
+
+    whole = event_search.page(connection, ADMIN, wanted, limit=2, seconds=60)
+    assert [row[2] for row in whole.rows] == [sent[200]]
+    assert whole.looked_to is None
+
+    cut = event_search.page(connection, ADMIN, wanted, limit=2, seconds=0)
+    assert cut.rows == []
+    assert cut.looked_to is not None, "there may be more, and this is where to go on"
+
+
+def test_a_list_of_the_api_that_runs_out_of_time_goes_on_where_it_ended(
+    client: FlaskClient,
+    connection: Connection,
+    sent: dict[int | None, UUID],
+    shop: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(event_search, "LOOK", 2)
+    monkeypatch.setattr(event_search, "page", partial(event_search.page, seconds=0))
+    query = "/events?state=delivered&limit=1"
+    found, cursor, pages = [], None, 0
+    while pages == 0 or cursor:
+        answer = client.get(query + (f"&cursor={cursor}" if cursor else ""), headers=shop.headers)
+        assert answer.status_code == 200
+        found += [UUID(event["id"]) for event in answer.json["data"]]
+        cursor, pages = answer.json["next_cursor"], pages + 1
+    assert found == [sent[200]]
+    assert pages == 4
+
+
+def test_an_event_that_is_purged_between_two_statements_is_left_out(
+    connection: Connection, sent: dict[int | None, UUID]
+) -> None:
+    keys = event_search.find(connection, ADMIN, Wanted(), limit=3).keys
+    gone = event_search.Key(keys[1].user_id, new_id(), keys[1].created_at)
+    rows = event_search.shown(connection, [keys[0], gone, keys[2]])
+    assert [row[2] for row in rows] == [keys[0].id, keys[2].id]
 
 
 def test_rare_types_are_found_without_a_look_at_the_others(

@@ -17,8 +17,9 @@ from standart.db import transaction
 from standart.encryption import Keyring
 from standart.errors import Conflict
 from standart.models import User
-from standart.services import event_list, replay_service, transaction_service, webhook_service
+from standart.services import event_search, replay_service, transaction_service, webhook_service
 from standart.services.access import SYSTEM, Actor
+from standart.services.event_search import Wanted
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction, make_user
 from tests.integration.panel import Panel
@@ -46,8 +47,8 @@ def moved(connection: Connection, names: dict[str, Any]) -> dict[str, Any]:
 
 
 def told(connection: Connection, actor: Actor, **filters: Any) -> list[dict[str, Any]]:
-    rows = event_list.list_events(connection, actor, limit=100, **filters)
-    return [json.loads(body) for body, _, _ in rows]
+    page = event_search.page(connection, actor, Wanted(**filters), limit=100)
+    return [json.loads(body) for body, _, _ in page.rows]
 
 
 @pytest.mark.parametrize("name", TOLD)

@@ -23,6 +23,7 @@ from standart.errors import NotFound
 from standart.services import (
     endpoint_acts,
     event_list,
+    event_search,
     heartbeat_service,
     late_payment_service,
     replay_service,
@@ -30,6 +31,7 @@ from standart.services import (
     transaction_service,
     webhook_service,
 )
+from standart.services.event_search import Wanted
 from standart.services.retention_service import Purged
 from standart.services.webhook_work import AttemptResult
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user
@@ -463,10 +465,10 @@ def test_lists_and_reads_show_what_is_left(
     gone = cancel(connection, mute)
     grow_old(superuser, 31)
     young = [cancel(connection, mute) for _ in range(2)]
-    first = event_list.list_events(connection, mute.actor, limit=1)
+    first = event_search.page(connection, mute.actor, Wanted(), limit=1).rows
     retention_service.purge(connection, days=30)
 
-    rest = event_list.list_events(connection, mute.actor, after=first[0][1:], limit=10)
+    rest = event_search.page(connection, mute.actor, Wanted(), after=first[0][1:], limit=10).rows
     assert [row[2] for row in (*first, *rest)] == young[::-1]
     with pytest.raises(NotFound):
         event_list.get_event(connection, mute.actor, gone)

@@ -19,11 +19,13 @@ from standart.models import Role, Scope
 from standart.services import (
     endpoint_service,
     event_list,
+    event_search,
     transaction_service,
     user_service,
     webhook_service,
 )
 from standart.services.access import SYSTEM, Actor
+from standart.services.event_search import Wanted
 from standart.services.webhook_work import AttemptResult, ClaimedDelivery
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.concurrency import uncommitted
@@ -384,8 +386,9 @@ def test_events_are_listed_with_their_deliveries_newest_first(
     record(connection, claim(batch=1)[0], DELIVERED)
 
     def listed(actor: Actor, **filters: Any) -> list[str]:
-        rows = event_list.list_events(connection, actor, **filters)
-        return [json.loads(body)["transaction_id"] for body, _, _ in rows]
+        after, limit = filters.pop("after", None), filters.pop("limit", 20)
+        page = event_search.page(connection, actor, Wanted(**filters), after=after, limit=limit)
+        return [json.loads(body)["transaction_id"] for body, _, _ in page.rows]
 
     mine = [each["id"] for each in reversed(ended)]
     assert listed(shop.actor) == mine
@@ -396,9 +399,9 @@ def test_events_are_listed_with_their_deliveries_newest_first(
     assert listed(shop.actor, type="transaction.expired") == []
     assert listed(shop.actor, transaction_id=UUID(mine[1])) == [mine[1]]
 
-    rows = event_list.list_events(connection, shop.actor, limit=1)
+    rows = event_search.page(connection, shop.actor, Wanted(), limit=1).rows
     assert listed(shop.actor, after=rows[0][1:]) == mine[1:]
-    oldest = json.loads(event_list.list_events(connection, shop.actor)[-1][0])
+    oldest = json.loads(event_search.page(connection, shop.actor, Wanted()).rows[-1][0])
     assert oldest["payload"]["data"] == ended[0]
     [delivery] = oldest["deliveries"]
     assert (delivery["state"], delivery["attempt_count"]) == ("delivered", 1)
@@ -415,7 +418,7 @@ def test_one_event_is_for_its_owner_and_admins(
     admin: TestUser,
 ) -> None:
     ended = end_one(shop)
-    [(body, _, event_id)] = event_list.list_events(connection, shop.actor)
+    [(body, _, event_id)] = event_search.page(connection, shop.actor, Wanted()).rows
 
     assert event_list.get_event(connection, shop.actor, event_id) == body
     assert event_list.get_event(connection, admin.actor, event_id) == body
@@ -430,7 +433,7 @@ def test_one_event_is_for_its_owner_and_admins(
 def test_events_need_the_right_to_read(connection: Connection, merchant: TestUser) -> None:
     blind = Actor(merchant.id, merchant.name, Role.REGULAR, frozenset({Scope.WRITE}))
     with pytest.raises(InsufficientScope):
-        event_list.list_events(connection, blind)
+        event_search.page(connection, blind, Wanted())
     with pytest.raises(InsufficientScope):
         event_list.get_event(connection, blind, uuid4())
 
