@@ -141,7 +141,12 @@ def head() -> str:
     The number leads the name of its file, so asking needs no Alembic: its import would
     cost every serving process some 15 MB.
     """
-    return max(path.name.partition("_")[0] for path in (HERE / "versions").glob("[0-9]*_*.py"))
+    return max(revisions())
+
+
+def revisions() -> set[str]:
+    """Return every revision that this version of the service knows."""
+    return {path.name.partition("_")[0] for path in (HERE / "versions").glob("[0-9]*_*.py")}
 
 
 _CURRENT = text("SELECT version_num FROM alembic_version")

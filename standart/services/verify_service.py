@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from standart.services import chain_check
 from standart.services.chain_check import Expected
 from standart.services.findings import Finding
-from standart.services.proof import movements, postings, queries, schema, sums, traces
+from standart.services.proof import guards, movements, postings, queries, schema, sums, traces
 from standart.services.proof.report import Report, Tally, coverage
 
 INVARIANTS: Final = (
@@ -25,11 +25,19 @@ INVARIANTS: Final = (
     *traces.INVARIANTS,
     *sums.INVARIANTS,
     *schema.INVARIANTS,
+    *guards.INVARIANTS,
     *chain_check.INVARIANTS,
 )
 """The names of all that is proven, in the order of a report."""
 
-_PARTS: Final = (postings.check, movements.check, traces.check, sums.check, schema.check)
+_PARTS: Final = (
+    postings.check,
+    movements.check,
+    traces.check,
+    sums.check,
+    schema.check,
+    guards.check,
+)
 
 
 def verify(connection: Connection, expected: Iterable[Expected] = ()) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, make_url, text
 from standart.config import Settings
 from standart.embedded.process import package_folder
 from standart.services import chain, chain_check, seal_service, verify_service
+from standart.services.proof import guards
 from tests import movements
 from tests.builders import TestUser
 
@@ -95,8 +96,9 @@ def test_every_command_does_what_the_page_says(
 
 def test_the_report_of_each_attack_is_quoted() -> None:
     rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| `([^`]+)` \|", PAGE, re.M)
-    source = inspect.getsource(chain_check)
-    assert {invariant for invariant, _ in rows} == set(chain_check.INVARIANTS)
-    assert {invariant for invariant, _ in rows} <= set(verify_service.INVARIANTS)
+    source = inspect.getsource(chain_check) + inspect.getsource(guards)
+    named = {*chain_check.INVARIANTS, *guards.INVARIANTS}
+    assert {invariant for invariant, _ in rows} == named
+    assert named <= set(verify_service.INVARIANTS)
     for _, said in rows:
         assert said in source, said

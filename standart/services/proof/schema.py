@@ -1,4 +1,4 @@
-"""What the database's own rules say, checked again in all rows, and that they are in force.
+"""What the database's own rules say, checked again in all rows.
 
 Foreign keys and unique keys do nothing while somebody has them switched off, and say nothing
 about rows that came in then. The rules are taken from the models, not from the database.
@@ -16,44 +16,10 @@ from sqlalchemy.dialects import postgresql
 from standart.db import Base
 from standart.services.findings import Finding
 from standart.services.proof import queries
-from standart.services.proof.triggers import TRIGGERS
 
-INVARIANTS: Final = ("references_are_whole", "constraints_hold", "guards_are_on")
+INVARIANTS: Final = ("references_are_whole", "constraints_hold")
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # the library has no type here
-
-_EXPECTED: Final = """
-    SELECT w.table_name, w.rule FROM unnest(CAST(:tables AS text[]), CAST(:rules AS text[]))
-        AS w (table_name, rule)"""
-
-# Constraints and indexes by their names, then whatever is there and does not work.
-_GUARDS: Final = text(
-    f"""
-    SELECT w.table_name || ' ' || w.rule AS subject, 'is missing' AS detail
-    FROM ({_EXPECTED}) AS w
-    WHERE NOT EXISTS (SELECT FROM pg_constraint c
-            WHERE c.conrelid = to_regclass(w.table_name) AND c.conname = w.rule)
-        AND NOT EXISTS (SELECT FROM pg_index i JOIN pg_class k ON k.oid = i.indexrelid
-            WHERE i.indrelid = to_regclass(w.table_name) AND k.relname = w.rule)
-    UNION ALL
-    SELECT w.table_name || ' ' || w.name, 'is missing'
-    FROM unnest(CAST(:guarded AS text[]), CAST(:triggers AS text[])) AS w (table_name, name)
-    WHERE NOT EXISTS (SELECT FROM pg_trigger t
-        WHERE t.tgrelid = to_regclass(w.table_name) AND t.tgname = w.name)
-    UNION ALL
-    SELECT conrelid::regclass || ' ' || conname, 'was never checked on old rows'
-    FROM pg_constraint WHERE NOT convalidated AND connamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT i.indrelid::regclass || ' ' || i.indexrelid::regclass, 'is broken'
-    FROM pg_index i JOIN pg_class k ON k.oid = i.indexrelid
-    WHERE NOT (i.indisvalid AND i.indisready) AND k.relnamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT tgrelid::regclass || ' ' || tgname, 'is switched off'
-    FROM pg_trigger t JOIN pg_class k ON k.oid = t.tgrelid
-    WHERE tgenabled NOT IN ('O', 'A') AND k.relnamespace = 'public'::regnamespace
-    ORDER BY 1, 2
-    """
-)
 
 
 def check(connection: Connection) -> Iterator[Finding]:
@@ -67,7 +33,6 @@ def check(connection: Connection) -> Iterator[Finding]:
         for query in _uniqueness(table):
             yield from queries.breaches(connection, query)
     _by_order(connection, "on")
-    yield from _guards(connection)
 
 
 def _by_order(connection: Connection, otherwise: str) -> None:
@@ -85,19 +50,6 @@ def rules(table: Table) -> list[str]:
     """Return the names of the constraints and unique indexes of ``table``."""
     named = [str(each.name) for each in table.constraints]
     return sorted([*named, *(str(each.name) for each in table.indexes if each.unique)])
-
-
-def _guards(connection: Connection) -> Iterator[Finding]:
-    expected = [(table.name, rule) for table in tables() for rule in rules(table)]
-    guards = [(table, name) for table, names in TRIGGERS.items() for name in names]
-    bound = {
-        "guarded": [table for table, _ in guards],
-        "triggers": [name for _, name in guards],
-        "tables": [table for table, _ in expected],
-        "rules": [rule for _, rule in expected],
-    }
-    for row in connection.execute(_GUARDS, bound):
-        yield Finding("guards_are_on", row.subject, row.detail)
 
 
 def _key(table: Table, alias: str) -> str:
