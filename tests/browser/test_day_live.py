@@ -123,7 +123,12 @@ def test_the_chart_is_read_by_mouse_keys_and_table_and_renews_itself(
     expect(confirmed).to_have_text("3 · 101.50 RUB")
     expect(at).to_have_text(hour)
     spoken = figure.locator("[aria-live=polite]")
-    numbers = ("Confirmed 3 · 101.50 RUB", "Canceled 0 · 0.00 RUB", "Expired 0 · 0.00 RUB")
+    numbers = (
+        "Confirmed 3 · 101.50 RUB",
+        "Canceled 0 · 0.00 RUB",
+        "Expired 0 · 0.00 RUB",
+        "Pending 0 · 0.00 RUB",
+    )
     expect(spoken).to_have_text(f"{hour}: {', '.join(numbers)}")
     page.keyboard.press("ArrowLeft")
     expect(confirmed).to_have_text("0 · 0.00 RUB")

@@ -102,6 +102,6 @@ def test_a_chart_that_does_not_come_says_so(visit: Callable[..., Visit], admin: 
     page.unroute("**/admin/chart*")
     page.reload()
 
-    expect(page.locator(f"{LEGEND} li")).to_have_count(4)
+    expect(page.locator(f"{LEGEND} li")).to_have_count(5)
     expect(page.locator("figure.chart .trouble")).to_be_hidden()
     window.check()
