@@ -148,8 +148,9 @@ def test_the_chart_is_read_by_mouse_keys_and_table_and_renews_itself(
     lines = figure.locator("tbody tr")
     expect(lines).to_have_count(24)
     expect(lines.last.locator("th")).to_have_text(hour)
-    expect(lines.last.locator("td")).to_have_text(["4", "0", "0"])
-    expect(figure.locator("thead th")).to_have_text(["When", "Confirmed", "Canceled", "Expired"])
+    expect(lines.last.locator("td")).to_have_text(["4", "0", "0", "0"])
+    columns = ["When", "Confirmed", "Canceled", "Expired", "Pending"]
+    expect(figure.locator("thead th")).to_have_text(columns)
     assert faults(window) == []
     for period, steps in (("7d", 168), ("30d", 30)):
         page.select_option("#period", period)
