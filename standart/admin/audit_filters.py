@@ -73,6 +73,8 @@ def _read(name: str, text: str, known: Sequence[Kind]) -> str | datetime:
             if text not in {getattr(kind, name) for kind in known}:
                 raise ValueError(text)
             return text
+        case "actor":
+            return messages.actor_named(text)
         case "created_from":
             return transaction_filters.moment(text, zone)
         case "created_to":

@@ -24,6 +24,7 @@ from standart.admin.language import gettext
 from standart.admin.pages import render_page, visitor
 from standart.admin.profile_forms import CodeForm
 from standart.admin.security import ROOT, cookie_name
+from standart.admin.way_in import safe_next
 from standart.errors import DomainError, TooManyRequests, Unauthenticated
 from standart.extensions import in_transaction, keyring, login, on_connection, settings
 from standart.models import PanelPreference, Theme
@@ -43,10 +44,6 @@ PENDING_COOKIE: Final = "standart_pending"
 
 # What pages fetch by themselves shows nobody's presence; the chart is drawn anew with the rest.
 _FETCHED: Final = frozenset({f"{ROOT}/live", f"{ROOT}/chart"})
-
-# Where a login may lead: a path of the panel, printable ASCII, no backslash (browsers read
-# it as a slash).
-_SAFE_NEXT = re.compile(rf"{ROOT}/[!-\[\]-~]*", re.ASCII)
 
 panel = AssetBlueprint(
     "panel",
@@ -111,13 +108,6 @@ def init_app(app: Flask) -> None:
     login.session_protection = None
     app.config["REMEMBER_COOKIE_NAME"] = "standart_unused"
     app.register_blueprint(panel)
-
-
-def safe_next(target: str | None) -> str:
-    """Return ``target`` when it is a path of the panel, else the dashboard."""
-    if target and _SAFE_NEXT.fullmatch(target):
-        return target
-    return f"{ROOT}/"
 
 
 @panel.get("/")

@@ -16,7 +16,7 @@ from flask_admin import Admin, BaseView, expose
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
-from standart.admin import matrix, messages, proof
+from standart.admin import matrix, messages, proof, way_in
 from standart.admin.errors import render_error
 from standart.admin.pages import render_page, visitor
 from standart.clock import new_id
@@ -91,8 +91,7 @@ class PanelView(BaseView):  # type: ignore[misc]  # Flask-Admin has no types
         """Send strangers to the login and refuse roles that the matrix does not name."""
         somebody = visitor()
         if somebody is None:
-            back = request.full_path.rstrip("?") if request.method == "GET" else None
-            return redirect(url_for("panel.login", next=back), 303)
+            return way_in.to_login()
         rule = matrix.rule_of(request.endpoint)
         if somebody.role not in rule.roles:
             raise Forbidden

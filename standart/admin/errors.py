@@ -6,7 +6,7 @@ import logging
 from http import HTTPStatus
 from typing import Final
 
-from flask import request
+from flask import request, url_for
 from flask_babel import lazy_gettext
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, SecurityError
@@ -14,8 +14,9 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from standart.admin import messages
 from standart.admin.language import gettext
-from standart.admin.pages import render_page
+from standart.admin.pages import render_page, visitor
 from standart.admin.security import owns
+from standart.admin.way_in import page_to_return_to, safe_next
 from standart.db import is_transient
 from standart.errors import DomainError, Unavailable
 
@@ -55,17 +56,27 @@ def render_error(error: Exception) -> AnyResponse:
     if isinstance(error, DomainError):
         return _page(error.status, messages.describe(error), error.retry_after)
     if isinstance(error, CSRFError):
-        sentence = gettext(
-            "This form is too old or was not sent from here, so nothing was changed. "
-            "Go back, load the page anew and try again."
-        )
-        return _page(400, sentence)
+        return _outdated_form()
     if isinstance(error, HTTPException):
         return _http_page(error)
     if is_transient(error):
         return render_error(Unavailable(retry_after=1))
     log.error("a page of the panel failed", exc_info=error)
     return _page(500, None)
+
+
+def _outdated_form() -> AnyResponse:
+    """Return the page for a form without its token: somebody else logged in since, or nobody is."""
+    back = page_to_return_to()
+    if visitor() is None:
+        way = (url_for("panel.login", next=back), gettext("Log in"))
+    else:
+        target = request.form.get("next") if back is None else back
+        way = (safe_next(target), gettext("Load the page anew"))
+    sentence = gettext(
+        "It was made before the last login, or was not sent from here. Nothing was changed."
+    )
+    return _page(400, sentence, heading=gettext("This form is out of date"), way=way)
 
 
 def _http_page(error: HTTPException) -> AnyResponse:
@@ -79,13 +90,21 @@ def _http_page(error: HTTPException) -> AnyResponse:
     return response
 
 
-def _page(status: int, sentence: str | None, retry_after: int | None = None) -> AnyResponse:
-    title = _TITLES.get(status, lazy_gettext("Something went wrong"))
+def _page(
+    status: int,
+    sentence: str | None,
+    retry_after: int | None = None,
+    *,
+    heading: str | None = None,
+    way: tuple[str, str] | None = None,
+) -> AnyResponse:
+    """Return an error page; ``way`` is where its button leads and what it says."""
     body = render_page(
         "error.html",
         anonymous=status >= HTTPStatus.INTERNAL_SERVER_ERROR,
         status=status,
-        heading=title,
+        heading=heading or _TITLES.get(status, lazy_gettext("Something went wrong")),
+        way=way or (url_for("admin.index"), gettext("To the dashboard")),
         sentence=sentence or _SENTENCES.get(status) or gettext("It has been written to the log."),
     )
     response = AnyResponse(body, status=status, mimetype="text/html")

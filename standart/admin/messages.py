@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from uuid import UUID
 
 from flask_babel import lazy_gettext
 
@@ -124,6 +125,13 @@ CHANNELS: Final = {
     "api": lazy_gettext("API"),
     "cli": lazy_gettext("command line"),
     "system": lazy_gettext("the service itself"),
+    "sweep": lazy_gettext("expiry sweep"),
+    "demo": lazy_gettext("sample data"),
+}
+# Who acts without being a user, by the name that the audit log keeps.
+ACTORS: Final = {
+    "system": lazy_gettext("the service itself"),
+    "command line": lazy_gettext("command line"),
 }
 # Where a setting's value comes from; else it is the name of a file.
 SOURCES: Final = {
@@ -368,6 +376,17 @@ _CODES: Final[Mapping[str, Mapping[str, object]]] = {"field": COLUMNS, "reason":
 def label(labels: Mapping[str, object], code: str) -> str:
     """Return the label of a code, the code itself where there is none."""
     return str(labels.get(code, code))
+
+
+def actor(user_id: UUID | None, name: str) -> str:
+    """Return who did something: a user's own name, words for what is no user."""
+    return label(ACTORS, name) if user_id is None else name
+
+
+def actor_named(said: str) -> str:
+    """Return the name that the audit log keeps for an actor as ``actor`` may have said it."""
+    wanted = said.casefold()
+    return next((name for name, words in ACTORS.items() if str(words).casefold() == wanted), said)
 
 
 def describe(error: DomainError) -> str:

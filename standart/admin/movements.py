@@ -15,7 +15,7 @@ from flask import request
 from sqlalchemy.orm import Session
 
 from standart import money
-from standart.admin import listing, queries
+from standart.admin import listing, messages, queries
 from standart.admin.listing import Chip, Listing
 from standart.clock import new_id
 from standart.extensions import in_transaction, settings
@@ -93,4 +93,4 @@ def takes_two(amount: str, currency: str) -> bool:
 
 def done_by(audit: Iterable[AuditRecord]) -> dict[str, str]:
     """Return who did what last, by the action's name in the audit log."""
-    return {row.action: row.actor_name for row in audit}
+    return {row.action: messages.actor(row.actor_id, row.actor_name) for row in audit}

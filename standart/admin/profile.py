@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response as AnyResponse
 
 from standart.admin import key_pages, messages, preferences, proof
-from standart.admin.auth import safe_next
 from standart.admin.base import Page, actor, attempt, page
 from standart.admin.forms import ActForm, KeyForm
 from standart.admin.language import gettext
 from standart.admin.pages import visitor
 from standart.admin.profile_factor import ProfileFactor
 from standart.admin.profile_forms import PasswordForm, PreferenceForm, ProofForm
+from standart.admin.way_in import safe_next
 from standart.clock import now
 from standart.errors import DomainError, Forbidden, TooManyRequests, Unauthenticated
 from standart.extensions import in_transaction, settings

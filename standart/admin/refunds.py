@@ -175,9 +175,9 @@ def _question(form: RefundForm, paid: Paid, amount: Money) -> dict[str, Any]:
         "danger": True,
         "form": None,
         "facts": [
-            Fact(label=gettext("Given back"), amount=str(amount), currency=currency),
+            Fact(label=gettext("To be given back"), amount=str(amount), currency=currency),
             Fact(
-                label=gettext("Commission given back"),
+                label=gettext("Commission to be given back"),
                 amount=str(share if with_share else Money(0, currency)),
                 currency=currency,
             ),

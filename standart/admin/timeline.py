@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 from flask import url_for
 
-from standart.admin import messages
+from standart.admin import formats, messages
 from standart.admin.language import as_moment, gettext
 from standart.admin.queries import Posting, Sum
 
@@ -76,11 +77,13 @@ def _item(moment: Moment) -> dict[str, Any]:
     if "event_id" in moment.more:
         item["url"] = url_for("webhooks.detail", event_id=moment.more["event_id"])
     if moment.lines:
-        item["more"] = "; ".join(
-            f"{messages.label(messages.ACCOUNTS, account)} {each.amount} {each.currency}"
-            for account, each in moment.lines
-        )
+        item["more"] = "; ".join(itertools.starmap(_line, moment.lines))
     return {**item, "text": moment.words}
+
+
+def _line(account: str, moved: Sum) -> str:
+    shown = f"{formats.amount(moved.amount)}\N{NO-BREAK SPACE}{moved.currency}"
+    return f"{messages.label(messages.ACCOUNTS, account)} {shown}"
 
 
 def _looks(moment: Moment) -> tuple[str, str, str]:
@@ -123,7 +126,7 @@ def _ended(found: Wire, audit: Sequence[Any]) -> Iterator[Moment]:
         as_moment(found["finished_at"]),
         "ended",
         found["status"],
-        who=by.actor_name if by else None,
+        who=messages.actor(by.actor_id, by.actor_name) if by else None,
         words=found["reason"],
         more={"channel": by.channel, "ip": by.ip} if by else {},
     )
@@ -172,6 +175,6 @@ def _recorded(audit: Sequence[Any]) -> Iterator[Moment]:
                 each.created_at,
                 "recorded",
                 each.action,
-                who=each.actor_name,
+                who=messages.actor(each.actor_id, each.actor_name),
                 more={"before": each.before, "after": each.after},
             )

@@ -63,6 +63,10 @@ def test_money_is_paid_out_given_back_and_proven(
     window.check()
     main.locator("button.danger").click()
     expect(page.locator(".flash")).to_contain_text("The money is given back.")
+    if script:
+        page.go_back()
+        expect(page.locator("h1")).to_have_text("Refund")
+        expect(page.locator("#amount")).to_have_value("")
 
     page.goto("/admin/reconciliation/")
     page.fill("#period", "2025-03")

@@ -168,6 +168,27 @@ def test_a_record_tells_what_differs_and_no_secret(panel: Panel, connection: Con
     assert "a: <del><bdi>1</bdi></del> → <ins><bdi>2" in row
 
 
+def test_rates_are_per_cent_and_what_is_no_user_has_words(
+    panel: Panel, connection: Connection
+) -> None:
+    sides = {"before": {"commission_rate": "0.029"}, "after": {"commission_rate": "0.0315"}}
+    _write(connection, "command line", "user.updated", "user", new_id(), **sides)
+    terms = {"tiers": {"rate": "0.005"}}
+    _write(connection, "system", "fee_schedule.set", "user", new_id(), after=terms)
+    panel.defaults["headers"] = {"Accept-Language": "ru"}
+
+    (updated,) = _rows(panel.get(f"{PATH}?action=user.updated&actor=Командная строка").text)
+    (terms_set,) = _rows(panel.get(f"{PATH}?action=fee_schedule.set&actor=Сам сервис").text)
+
+    assert "<del><bdi>2,9\N{NO-BREAK SPACE}%</bdi></del> → <ins><bdi>3,15" in updated
+    assert "<bdi>командная строка</bdi>" in updated
+    assert "<ins><bdi>0,5\N{NO-BREAK SPACE}%</bdi>" in terms_set
+    assert "<bdi>сам сервис</bdi>" in terms_set
+    assert len(_rows(panel.get(f"{PATH}?action=fee_schedule.set&actor=system").text)) == 1, (
+        "the kept name finds it too"
+    )
+
+
 def test_ids_lead_to_what_they_are_of(
     panel: Panel, connection: Connection, merchant: TestUser
 ) -> None:

@@ -280,6 +280,46 @@ def test_next_leads_back_to_the_page_that_was_asked_for(
     assert answer.headers["Location"] == wanted
 
 
+def test_a_form_sent_after_the_login_has_ended_says_so_and_leads_back_to_its_page(
+    client: FlaskClient, admin: TestUser, connection: Connection
+) -> None:
+    panel = Panel(client)
+    panel.log_in(admin)
+    page, english = "/admin/users/?name=a%20b", {"Accept-Language": "en"}
+    connection.execute(text("DELETE FROM panel_sessions"))
+
+    def sent_from(referrer: str) -> str:
+        answer = panel.post("/admin/profile/password", headers={**english, "Referer": referrer})
+        assert answer.status_code == 303
+        return answer.headers["Location"]
+
+    way = sent_from(f"http://localhost{page}")
+    form = panel.get(way).text
+
+    assert way.startswith("/login?next=")
+    assert "Your login has ended and nothing was changed." in form
+    assert f'name="next" value="{page}"' in form
+    elsewhere = ("https://evil.example/admin/", "http://localhost/admin/profile/password", "")
+    assert [sent_from(each) for each in elsewhere] == ["/login"] * 3, "no page to be asked for"
+
+
+def test_a_login_form_from_before_another_login_leads_on(
+    client: FlaskClient, admin: TestUser
+) -> None:
+    panel = Panel(client, headers={"Referer": "http://localhost/login?next=/admin/users/"})
+    panel.get("/admin/users/")
+    old = panel.token()
+    panel.log_in(admin)
+
+    form = {"name": admin.name, "password": PASSWORD, "next": "/admin/users/"}
+    late = panel.post("/login", form, csrf_token=old)
+    stranger = Panel(client.application.test_client()).post("/login", form, csrf_token=old)
+
+    assert (late.status_code, stranger.status_code) == (400, 400)
+    assert '<a class="button" href="/admin/users/">' in late.text
+    assert '<a class="button" href="/login' in stranger.text
+
+
 def test_the_language_is_the_browsers_until_it_is_switched(client: FlaskClient) -> None:
     def shown(**headers: str) -> str:
         return client.get("/login", headers=headers).text

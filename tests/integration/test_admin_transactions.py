@@ -93,6 +93,21 @@ def test_entries_events_and_audit_are_on_the_page(
     )
 
 
+def test_the_timeline_writes_sums_as_the_viewer_does(
+    panel: Panel, engine: Engine, merchant: TestUser
+) -> None:
+    made = make_transaction(engine, merchant, amount="1234.50")
+    panel.post(f"/admin/transactions/{made['id']}/confirm")
+    panel.defaults["headers"] = {"Accept-Language": "ru"}
+
+    page = panel.get(f"/admin/transactions/{made['id']}").text
+
+    space = "\N{NO-BREAK SPACE}"
+    course = page.split('<ol class="timeline">')[1].split("</ol>")[0]
+    assert f"Клиринг -1{space}234,50{space}RUB" in course
+    assert "1234.50" not in course
+
+
 def test_cancel_keeps_the_reason(
     panel: Panel, engine: Engine, merchant: TestUser, connection: Connection
 ) -> None:

@@ -18,9 +18,9 @@ from babel.messages.pofile import read_po
 
 import standart
 from standart.admin import listing, messages
-from standart.admin.auth import safe_next
 from standart.admin.dashboard import edges_of
 from standart.admin.language import day_starts
+from standart.admin.way_in import safe_next
 from standart.errors import InvalidInput
 from standart.models import DeliveryState, Role
 from standart.services import passwords

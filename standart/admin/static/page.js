@@ -23,7 +23,11 @@ export const tellTime = (at, language, parts) =>
 
 // What answers a form cannot be loaded again without sending the form anew, and may show what is
 // shown once: its place in the browser's history is taken by the page that it belongs to.
-const belongsTo = document.querySelector("[data-belongs]")?.dataset.belongs;
+// Where it does not say so, that is the page that the form was on.
+const asker = new URL(document.referrer || location.href);
+const formerPage =
+  "answer" in document.body.dataset && asker.origin === location.origin ? asker.href : undefined;
+const belongsTo = document.querySelector("[data-belongs]")?.dataset.belongs ?? formerPage;
 if (belongsTo) history.replaceState(null, "", belongsTo);
 
 // A second click must not send a form again while the first one is on its way.
