@@ -16,7 +16,16 @@ from sqlalchemy import Connection
 from standart.services import chain_check
 from standart.services.chain_check import Expected
 from standart.services.findings import Finding
-from standart.services.proof import guards, movements, postings, queries, schema, sums, traces
+from standart.services.proof import (
+    guards,
+    movements,
+    postings,
+    queries,
+    reconciliations,
+    schema,
+    sums,
+    traces,
+)
 from standart.services.proof.report import Report, Tally, coverage
 
 INVARIANTS: Final = (
@@ -24,6 +33,7 @@ INVARIANTS: Final = (
     *movements.INVARIANTS,
     *traces.INVARIANTS,
     *sums.INVARIANTS,
+    *reconciliations.INVARIANTS,
     *schema.INVARIANTS,
     *guards.INVARIANTS,
     *chain_check.INVARIANTS,
@@ -35,6 +45,7 @@ _PARTS: Final = (
     movements.check,
     traces.check,
     sums.check,
+    reconciliations.check,
     schema.check,
     guards.check,
 )

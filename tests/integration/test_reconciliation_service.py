@@ -23,6 +23,7 @@ from standart.services import (
     transaction_service,
 )
 from standart.services.access import SYSTEM
+from standart.services.proof import reconciliations as proof
 from standart.services.reconciliation_list import Row, Run
 from standart.services.reconciliation_service import Kind, Question
 from standart.services.reconciliation_spool import spool
@@ -55,6 +56,7 @@ def kept(
     read = Layout(**({"currency": "RUB", "columns": MAP} | layout))
     with spool(io.BytesIO(content), "provider.csv", read) as file:
         found = reconciliation_service.run(connection, SYSTEM, file, question or Question())
+    assert list(proof.check(connection)) == []
     return reconciliation_list.get_run(connection, SYSTEM, found)
 
 

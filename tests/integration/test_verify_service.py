@@ -15,6 +15,13 @@ from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction, ma
 from tests.integration.books import findings
 from tests.integration.movements import body, paid, refund, refund_key
 
+RECONCILED = (
+    "INSERT INTO reconciliations (id, actor_name, file_name, file_digest, file_size, format,"
+    " options, zone, starts_on, ends_before, date_tolerance, warnings, lines, skipped, matched,"
+    " missing_here, missing_there, differing, totals) VALUES (:new, 'x', 'x', sha256('x'), 1,"
+    " 'csv', '{}', 'UTC', '2026-01-01', '2026-01-02', 1, '{}', 1, %s, 0, 0, 0, '[]')"
+)
+
 # What breaks each invariant when the guards are switched off, in a transaction that is
 # rolled back. Those that break no other invariant are in ALONE.
 BROKEN = {
@@ -62,6 +69,8 @@ BROKEN = {
     "merchant_hourly_sum_is_of_rows": (
         "INSERT INTO merchant_hourly_sums VALUES (:shop, 'RUB', 'expired', now(), 1, 1, 1)"
     ),
+    "reconciliation_is_of_its_lines": RECONCILED % "0, 1",
+    "reconciliation_is_as_noted": RECONCILED % "1, 0",
     "ending_was_in_time": (
         "ALTER TABLE transactions DROP CONSTRAINT ck_transactions_finished_in_time;"
         "UPDATE transactions SET finished_at = expires_at WHERE id = :confirmed"
@@ -92,6 +101,7 @@ ALONE = {
     "hourly_sum_is_of_rows",
     "merchant_sum_is_of_rows",
     "merchant_hourly_sum_is_of_rows",
+    "reconciliation_is_as_noted",
     "ending_was_in_time",
     "act_has_audit_row",
     "commission_follows_the_rule",
