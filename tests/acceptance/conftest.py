@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from standart.serving import Options
 from tests import builders
 from tests.acceptance.http import Http
 from tests.integration.concurrency import wait_until
+from tests.ports import free_port
 from tests.world import World, contents, make_world
 
 NETWORKS = "127.0.0.0/8"
@@ -57,14 +57,6 @@ def serve(
         process.terminate()
     for process in running:
         process.wait(20)
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:

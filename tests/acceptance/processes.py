@@ -7,7 +7,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -43,12 +42,6 @@ def environment(**settings: str) -> dict[str, str]:
     """The environment of a test without any setting of the product, plus ``settings``."""
     plain = {name: value for name, value in os.environ.items() if not OURS.match(name)}
     return plain | settings
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -13,10 +13,11 @@ from sqlalchemy import Engine, text
 
 from standart.config import Settings
 from standart.serving import WORKER_STOP_SECONDS, Options
-from tests.acceptance.conftest import environment, free_port
+from tests.acceptance.conftest import environment
 from tests.acceptance.http import Http
 from tests.builders import TestUser
 from tests.integration.concurrency import wait_until
+from tests.ports import free_port
 
 
 def has_looked(superuser: Engine) -> bool:

@@ -28,7 +28,7 @@ from sqlalchemy import Engine
 from standart import migrations
 from standart.config import Settings
 from standart.embedded import preparation
-from standart.embedded.process import loopback_port
+from tests.ports import free_port
 
 STANDART = (sys.executable, "-m", "standart")
 AS_ROOT = os.geteuid() == 0
@@ -418,7 +418,7 @@ def test_the_demo_has_all_states_and_its_webhooks_arrive_signed(start: Start) ->
 
 
 def test_metrics_have_a_port_of_their_own_that_shows_the_whole_tree(start: Start) -> None:
-    port = loopback_port()
+    port = free_port()
     up = start(options=("--demo",), STANDART_METRICS_PORT=str(port)).ready()
     up.call("/create_transaction", {"amount": "1.00"}, up.key)
     deadline = time.monotonic() + 30

@@ -42,6 +42,7 @@ from standart.webhooks.sender import Delivery, send_all
 from tests.builders import TestUser, make_key, make_user, overdue
 from tests.integration.concurrency import wait_until
 from tests.integration.hooks import GoodReceiver, serving
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE, TWIN = (
@@ -450,9 +451,7 @@ def example(tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
     """The receiver of the page, running: its URL, its secret and its module."""
     module, secret = tmp_path / "receiver.py", signing.new_secret()
     module.write_text("\n".join(blocks("python")), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(module)],
         env={"WEBHOOK_SECRET": secret, "INBOX": str(tmp_path / "inbox"), "PORT": str(port)},

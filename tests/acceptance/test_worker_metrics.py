@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Engine
 
 from standart.config import Settings
-from tests.acceptance.processes import Commands, commands, free_port, until
+from tests.acceptance.processes import Commands, commands, until
+from tests.ports import free_port
 
 
 @pytest.fixture

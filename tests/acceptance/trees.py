@@ -18,11 +18,11 @@ from tests.acceptance.processes import (
     Commands,
     Running,
     commands,
-    free_port,
     kill_tree,
     nothing_left,
     until,
 )
+from tests.ports import free_port
 
 ADMIN = "admin"
 MERCHANT = "shop"

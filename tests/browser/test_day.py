@@ -19,7 +19,7 @@ from standart.encryption import Keyring
 from standart.models import Role
 from standart.serving import Options
 from tests.acceptance.client import Client
-from tests.acceptance.processes import Commands, commands, free_port, until
+from tests.acceptance.processes import Commands, commands, until
 from tests.acceptance.receiver import Received, Receiver, receiver
 from tests.browser.conftest import Visit
 from tests.browser.steps import (
@@ -35,6 +35,7 @@ from tests.browser.steps import (
 )
 from tests.browser.test_panel_access import look
 from tests.builders import TestUser, make_transaction, make_user
+from tests.ports import free_port
 
 MANY = 200
 TEN_SECONDS = 10_500

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.chaos import sink
-from tests.acceptance.processes import Commands, free_port, until
+from tests.acceptance.processes import Commands, until
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 

@@ -22,10 +22,11 @@ from standart.encryption import Keyring
 from standart.models import Role
 from tests import builders
 from tests.acceptance.client import Client
-from tests.acceptance.processes import Commands, Running, commands, free_port, until
+from tests.acceptance.processes import Commands, Running, commands, until
 from tests.acceptance.proxy import Proxy, proxy_to
 from tests.acceptance.receiver import Receiver, receiver
 from tests.builders import TestUser
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,11 @@ class Api:
 
         Not by number: numbers come round, and a new process may have a low one.
         """
-        below = self.running.below()
-        serving = [each for each in below if "resource_tracker" not in str(each.cmdline())]
+        serving = []
+        for each in self.running.below():
+            with contextlib.suppress(psutil.NoSuchProcess):  # ended since it was listed
+                if "resource_tracker" not in str(each.cmdline()):
+                    serving.append(each)
         return sorted(serving, key=lambda each: each.create_time())
 
     def kill_worker(self) -> None:
