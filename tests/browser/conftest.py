@@ -17,6 +17,7 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     Request,
+    expect,
     sync_playwright,
 )
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -47,6 +48,10 @@ _NAMELESS = """
   .filter((element) => !(element.labels?.length || element.ariaLabel || element.innerText?.trim()))
   .map((element) => element.outerHTML)
 """
+
+
+# What is waited for comes; how soon is the machine's affair.
+expect.set_options(timeout=30_000)
 
 
 class Quiet(WSGIRequestHandler):

@@ -59,6 +59,7 @@ def filter_list(page: Page, **wanted: str) -> None:
 def rows_of(page: Page) -> list[Row]:
     """The rows on the page: id, status, amount, reference."""
     expect(page.locator("main h1")).to_have_text("Transactions")
+    page.wait_for_load_state("load")  # the heading is there before the last row is
     found = page.locator("tbody tr:not(.nothing)").evaluate_all(_ROWS)
     return [tuple(each) for each in found]
 

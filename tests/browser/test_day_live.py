@@ -194,6 +194,7 @@ def test_the_script_tells_times_in_the_zone_that_the_person_has_chosen(
     ahead = shown[0] * 60 + shown[1] - here.hour * 60 - here.minute
     assert round(ahead % 1440 / 30) == 9, "four hours and a half ahead of UTC"
 
+    expect(page.locator(".legend li")).to_have_count(5)  # drawn: now keys lead somewhere
     page.locator(".plot").focus()
     page.keyboard.press("End")
     expect(page.locator(".legend .at")).to_have_text(re.compile(r"^\w{3} \d+, \d\d:30$"))

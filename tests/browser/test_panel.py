@@ -138,7 +138,7 @@ def test_the_whole_way_through_the_panel(
     other = "en" if language == "ru" else "ru"
     window.open_menu()
     page.click(f"button[name=language][value={other}]")
-    assert page.locator("html").get_attribute("lang") == other
+    expect(page.locator("html")).to_have_attribute("lang", other)
     window.open_menu()
     page.click("header form[action='/logout'] button")
     page.wait_for_url("**/login")

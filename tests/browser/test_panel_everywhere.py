@@ -62,6 +62,7 @@ def scene(app: Flask, engine: Engine, keyring: Keyring, admin: TestUser) -> Iter
 def faults(window: Visit) -> list[str]:
     """What axe finds on the page as it is now, and in the colours of the other theme."""
     page = window.page
+    page.wait_for_load_state("load")  # what is half there has faults, as without its style sheet
     page.evaluate(AXE)
     found: list[str] = page.evaluate(_RUN, ALL)
     dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")

@@ -63,6 +63,7 @@ def test_a_day_of_a_zone_of_half_hours_says_from_when_it_is(
     window = visit(locale="en-GB", timezone_id="Asia/Kathmandu")
     window.log_in(admin)
     window.page.goto("/admin/?period=30d")
+    expect(window.page.locator(f"{LEGEND} li")).to_have_count(5)  # drawn: now keys lead somewhere
     window.page.focus("figure.chart .plot")
     window.page.keyboard.press("End")
 
