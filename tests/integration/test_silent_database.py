@@ -17,7 +17,7 @@ from standart.extensions import engine as engine_of_statements
 from standart.extensions import in_transaction
 from tests.builders import TestUser
 
-PATIENCE = 0.5
+PATIENCE = 2.0
 
 UNKNOWN = "/check_transaction?id=00000000-0000-7000-8000-000000000000"
 
