@@ -1,13 +1,15 @@
 """Take a picture of every page of the panel: light, dark and on a phone, in Russian and English.
 
 Run as ``python -m tests.screenshots [FOLDER [LANGUAGE]]``; it starts engines and a server of its
-own and fills them with examples by a fixed seed. Chromium is found as the browser tests find it.
+own and fills them with examples by a fixed seed. Chromium is found as the browser tests find it;
+its own words in Russian are in a package of their own (Debian: ``chromium-l10n``).
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import os
 import random
 import sys
 import tempfile
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flask import Flask
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from sqlalchemy import Engine, create_engine, make_url, text
 from werkzeug.serving import make_server
 
@@ -148,6 +150,18 @@ def _picture(page: Page, folder: Path, name: str, look: Look) -> None:
     path.write_bytes(base64.b64decode(shot["data"]))
 
 
+@contextmanager
+def _browser(playwright: Playwright, language: str) -> Iterator[Browser]:
+    """Start Chromium in a language: that of its own words, as in fields for dates and files."""
+    browser = playwright.chromium.launch(
+        executable_path=chromium_path(),
+        args=["--no-sandbox", f"--lang={LOCALES[language]}"],
+        env={**os.environ, "LANGUAGE": language},
+    )
+    yield browser
+    browser.close()
+
+
 def _open(browser: Browser, address: str, language: str, look: Look) -> Page:
     context = browser.new_context(
         base_url=address,
@@ -207,12 +221,11 @@ def main() -> int:
         admin = make_user(engine, keyring, name="anna", role=Role.ADMIN, password=PASSWORD)
         with full_scene(app, engine, keyring, admin, merchant="coffee-house") as scene:
             _spread(superuser)
+            taken = 0
             with _served(app) as address, sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=chromium_path(), args=["--no-sandbox"]
-                )
-                taken = sum(_take(browser, address, scene, each, folder) for each in languages)
-                browser.close()
+                for language in languages:
+                    with _browser(playwright, language) as browser:
+                        taken += _take(browser, address, scene, language, folder)
     print(f"{taken} pictures in {folder}")
     return 0
 
