@@ -9,6 +9,7 @@ opens the six digits again.
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from datetime import timedelta
 from typing import Final
@@ -40,6 +41,8 @@ PENDING_LIFETIME: Final = timedelta(minutes=5)
 
 _TOKEN_BYTES: Final = 32
 
+log = logging.getLogger(__name__)
+
 
 def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
     """Return the user of a right name and password; a second factor is still to be asked for.
@@ -57,7 +60,7 @@ def log_in(session: Session, *, name: str, password: str, ip: str) -> User:
     if user is None or not _opens(session, user, password):
         if user is None:
             passwords.matches(passwords.hash_of_nobody(), password)
-        login_failures.add(session, name, ip, LoginStep.PASSWORD)
+        _failed(session, name, ip, LoginStep.PASSWORD, user)
         raise Unauthenticated("Wrong name or password.")
     if not second_factor_service.is_enrolled(session, user.id):
         login_failures.forget(session, name, ip)
@@ -106,7 +109,7 @@ def enter_code(
     if not _hold(session, user):
         raise Unauthenticated("The password is asked for again.")
     if not _code_is_right(session, keyring, user, code, ip):
-        login_failures.add(session, user.name, ip, LoginStep.CODE)
+        _failed(session, user.name, ip, LoginStep.CODE, user)
         raise Unauthenticated("Wrong code.")
     made_by = session.scalar(
         delete(PendingLogin)
@@ -130,7 +133,7 @@ def check_password(session: Session, user_id: UUID, *, password: str, ip: str) -
     user = user_service.get_user(session, user_id)
     _enter_queue(session, user.name, ip)
     if not _opens(session, user, password):
-        login_failures.add(session, user.name, ip, LoginStep.PASSWORD)
+        _failed(session, user.name, ip, LoginStep.PASSWORD, user)
         raise Unauthenticated("Wrong password.")
     return user
 
@@ -147,12 +150,12 @@ def prove(
     """
     _enter_queue(session, user.name, ip)
     if not _opens(session, user, password):
-        login_failures.add(session, user.name, ip, LoginStep.PASSWORD)
+        _failed(session, user.name, ip, LoginStep.PASSWORD, user)
         raise Unauthenticated("Wrong password or code.")
     if second_factor_service.is_enrolled(session, user.id) and not _code_is_right(
         session, keyring, user, code, ip
     ):
-        login_failures.add(session, user.name, ip, LoginStep.CODE)
+        _failed(session, user.name, ip, LoginStep.CODE, user)
         raise Unauthenticated("Wrong password or code.")
     login_failures.forget(session, user.name, ip)
 
@@ -216,10 +219,21 @@ def _enter_queue(session: Session, name: str, ip: str) -> None:
     session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(queue, 0))))
     of_name, of_place = login_failures.at_place(session, name, ip)
     if of_name >= FAILURES_PER_NAME or of_place >= FAILURES_PER_ADDRESS:
+        log.warning("a login was refused after too many failures", extra={"ip": ip})
         raise TooManyRequests(
             "Too many failed logins; try again later.",
             retry_after=int(login_failures.WINDOW.total_seconds()),
         )
+
+
+def _failed(session: Session, name: str, ip: str, step: LoginStep, user: User | None) -> None:
+    """Count a failure and log it (PCI DSS 10.2.1.4).
+
+    What was typed for a name that nobody has is not logged: it may be a password.
+    """
+    login_failures.add(session, name, ip, step)
+    whose = None if user is None else str(user.id)
+    log.warning("a login failed", extra={"ip": ip, "user_id": whose, "step": step.value})
 
 
 def _digest(token: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -101,6 +102,27 @@ def test_every_refusal_sounds_the_same(
         said.add((refused.value.detail, str(refused.value.members)))
 
     assert len(said) == 1
+
+
+def test_failures_are_logged_without_what_was_typed(
+    session: Session, merchant: TestUser, caplog: pytest.LogCaptureFixture
+) -> None:
+    typed = "a password in the field for the name"
+    with caplog.at_level(logging.WARNING, "standart.services.login_service"):
+        fail(session, merchant.name)
+        fail(session, typed)
+        fail(session, merchant.name, times=login_service.FAILURES_PER_NAME - 1)
+        with pytest.raises(TooManyRequests):
+            log_in(session, merchant.name)
+
+    first, second, *_, last = [vars(record) for record in caplog.records]
+    known = {"user_id": str(merchant.id), "ip": HERE, "step": "password"}
+    assert {name: first[name] for name in known} == known
+    assert (second["user_id"], second["ip"]) == (None, HERE)
+    assert (last["message"], last["ip"]) == ("a login was refused after too many failures", HERE)
+    logged = "".join(str(vars(record)) for record in caplog.records)
+    assert typed not in logged
+    assert "a wrong password" not in logged
 
 
 def test_a_damaged_hash_opens_nothing(
