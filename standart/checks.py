@@ -224,6 +224,13 @@ def _seals(connection: Connection, settings: Settings) -> Result:
             "the oldest journal without one is %(seconds).0f s old", seconds=lags.sealing
         )
         return Result("seals", detail, remedy)
+    if lags.ahead > CLOCK_TOLERANCE:
+        detail = Phrase(
+            "what is posted is dated %(seconds).0f s ahead: the database's clock was set back",
+            seconds=lags.ahead,
+        )
+        remedy = Phrase("Set the database's clock by NTP; until then statements lack what is new")
+        return Result("seals", detail, remedy)
     head = chain.last(connection)
     if head is None:
         return Result("seals", Phrase("nothing has been posted to seal"))

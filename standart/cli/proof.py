@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 import click
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from standart import anchoring
 from standart.anchoring import AnchorFailed
@@ -38,6 +38,9 @@ PAGE: Final = 1000
 
 Done = TypeVar("Done")
 
+# What reads millions of journals takes longer than a statement of a request may.
+_UNHURRIED: Final = text("SET statement_timeout = 0")
+
 
 @click.command(cls=ServiceCommand)
 @click.option(
@@ -53,6 +56,7 @@ def seal(export: Path | None, as_json: bool) -> None:
     `standart verify --expect-head` and `--expect-export` compare with it.
     """
     with database(require_secrets=False) as base, autocommit(base.engine) as connection:
+        connection.execute(_UNHURRIED)
         sealed = _patiently(lambda: seal_service.seal(connection))
         head = chain.last(connection)
         if head and base.settings.seal_anchor:
@@ -80,6 +84,7 @@ def close(period: str, as_json: bool) -> None:
     prints the same. The calendar is that of STANDART_TIMEZONE.
     """
     with database(require_secrets=False) as base, autocommit(base.engine) as connection:
+        connection.execute(_UNHURRIED)
         zone = base.settings.timezone
         answer = _patiently(
             lambda: close_service.close(

@@ -23,9 +23,15 @@ BATCH: Final = 10_000
 
 _FETCH: Final = 2000
 
+# After the server's clock was set back all that is posted is of the clock's own moment. It goes on
+# by the least there is, so that what waits is sealed, and the next is of another moment.
 _RAISE = text(
     """
-    UPDATE book_clock SET dated_from = greatest(dated_from, clock_timestamp())
+    UPDATE book_clock SET dated_from = CASE
+        WHEN dated_from < clock_timestamp() THEN greatest(dated_from, clock_timestamp())
+        WHEN EXISTS (SELECT FROM journals j WHERE j.created_at >= book_clock.dated_from)
+            THEN dated_from + interval '1 microsecond'
+        ELSE dated_from END
     RETURNING dated_from
     """
 )
@@ -67,13 +73,13 @@ _LINES = text(
 # The index has ranges of pages and no order: a short span behind the last seal is read first, so
 # that a long backlog is gone through only where there is a long gap before it.
 _LAG = f"""
-    SELECT coalesce(extract(epoch FROM clock_timestamp() - coalesce(
+    SELECT greatest(0, extract(epoch FROM clock_timestamp() - coalesce(
         (SELECT min(created_at) FROM journals
             WHERE created_at >= s.before AND created_at < s.before + interval '1 hour'),
         (SELECT min(created_at) FROM journals
             WHERE created_at >= s.before AND created_at < s.before + interval '1 day'),
         (SELECT min(created_at) FROM journals WHERE created_at >= {_SEALED})
-    )), 0)::float
+    )))::float
     FROM (SELECT max(before) AS before FROM seals) AS s
     """
 
@@ -84,15 +90,24 @@ _ANCHOR_LAG = """
         (SELECT seen_at FROM heartbeats WHERE name = 'anchor'), CAST('-infinity' AS timestamptz))
     """
 
-_LAGS = text(f"SELECT ({_LAG}) AS sealing, ({_ANCHOR_LAG}) AS anchoring")
+_AHEAD = """
+    SELECT greatest(0, extract(epoch FROM dated_from - clock_timestamp()))::float FROM book_clock
+    """
+
+_LAGS = text(f"SELECT ({_LAG}) AS sealing, ({_ANCHOR_LAG}) AS anchoring, ({_AHEAD}) AS ahead")
 
 
 @dataclass(frozen=True, slots=True)
 class Lags:
-    """How old, in seconds, what waits longest is: a journal for its seal, a seal to be left."""
+    """How old, in seconds, what waits longest is: a journal for its seal, a seal to be left.
+
+    ``ahead`` is by how much the clock of the books is before the server's, as after that was
+    set back: what is posted has a moment that is still to come.
+    """
 
     sealing: float
     anchoring: float
+    ahead: float
 
 
 def seal(connection: Connection, *, batch: int = BATCH) -> int:
@@ -132,12 +147,9 @@ def lag_seconds(connection: Connection) -> float:
 
 
 def lags(connection: Connection) -> Lags:
-    """Return how old the oldest journal without a seal is, and how long a seal waits to be left.
-
-    Each is 0 where nothing waits.
-    """
+    """Return what waits, and for how long; each is 0 where nothing does."""
     row = connection.execute(_LAGS).one()
-    return Lags(float(row.sealing), float(row.anchoring))
+    return Lags(float(row.sealing), float(row.anchoring), float(row.ahead))
 
 
 def _seal_next(connection: Connection, upto: datetime, batch: int) -> Link | None:

@@ -300,6 +300,19 @@ def test_doctor_tells_of_a_restore_until_migrate_has_run(run: Run, superuser: En
     assert re.search(r"^ok    events: ", run("doctor").stdout, re.MULTILINE)
 
 
+def test_doctor_tells_of_a_clock_that_was_set_back(run: Run, superuser: Engine) -> None:
+    with superuser.begin() as ahead:
+        ahead.execute(text("SET LOCAL session_replication_role = replica"))
+        ahead.execute(
+            text("UPDATE book_clock SET dated_from = clock_timestamp() + interval '1 hour'")
+        )
+    assert re.search(
+        r"^(?!ok ).*  seals: what is posted is dated 3\d{3} s ahead: .*NTP",
+        run("doctor").stdout,
+        re.MULTILINE,
+    )
+
+
 def test_doctor_names_a_remedy_for_each_failure(run: Run, environment: dict[str, str]) -> None:
     owner = environment["STANDART_MIGRATION_DATABASE_URL"]
     done = run("doctor", REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL=owner)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from standart.cli import proof
-from standart.services import chain, seal_service
+from standart.services import chain, close_service, seal_service
 from tests import movements
 from tests.builders import TestUser, row_counts
 from tests.integration.commands import Run, refused
@@ -136,3 +138,24 @@ def test_what_cannot_be_closed_is_refused(
     before = row_counts(connection)
     refused(run("close", period), code, words)
     assert row_counts(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "service", "act"),
+    [(["close", "2026-01"], close_service, "close"), (["seal"], seal_service, "seal")],
+)
+def test_no_statement_of_a_command_has_too_much_to_read(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str], service: ModuleType, act: str
+) -> None:
+    """A month of many millions takes longer than a request may; whoever is at a shell can wait."""
+    real = getattr(service, act)
+    allowed = []
+
+    def watched(connection: Connection, *args: Any, **named: Any) -> Any:
+        allowed.append(connection.scalar(text("SHOW statement_timeout")))
+        return real(connection, *args, **named)
+
+    monkeypatch.setattr(service, act, watched)
+
+    assert run(*command).exit_code == 0
+    assert set(allowed) == {"0"}

@@ -148,10 +148,13 @@ def test_an_older_database_is_held_against_its_own_guards(
     former = guards.TWO_PAIRS_OF_HANDS.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")
     older = ["UPDATE alembic_version SET version_num = '0010'", former]
 
-    assert found_after(superuser, older) == []
-    assert found_after(superuser, older[:1]) == [
-        Finding("guards_are_as_made", "standart_check_hands()", "is not as its migration made it")
-    ]
+    def hands(statements: list[str]) -> list[str]:
+        found = found_after(superuser, statements)
+        return [each.detail for each in found if each.subject == "standart_check_hands()"]
+
+    assert hands(older) == []
+    assert hands(older[:1]) == ["is not as its migration made it"]
+    assert hands(older[1:]) == ["is not as its migration made it"]
 
 
 def test_a_trigger_of_the_operator_that_changes_nothing_is_let_be(

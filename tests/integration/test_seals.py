@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -68,22 +69,24 @@ def by_hand(connection: Connection, since: str, before: str) -> bytes:
 def test_a_clock_that_was_set_back_keeps_nobody_from_sealing(
     connection: Connection, engine: Engine, superuser: Engine, merchant: TestUser
 ) -> None:
-    """The sweep goes on: what is posted meanwhile is of the clock's moment, and waits for it."""
+    """What is posted meanwhile is of the clock's moment: of another one after each sweep."""
     mover = movements.Mover(connection, merchant.id)
     mover.adjust(1_000)
     seal_service.seal(connection)
     with behind(superuser) as ahead:
         run(ahead, "UPDATE book_clock SET dated_from = clock_timestamp() + interval '1 hour'")
-    mover.adjust(500)
-    assert seal_service.seal(connection) == 0
-    with behind(superuser) as caught_up:
-        run(
-            caught_up,
-            "UPDATE journals SET created_at = clock_timestamp()"
-            " WHERE created_at > clock_timestamp()",
-            "UPDATE book_clock SET dated_from = clock_timestamp()",
-        )
-    assert seal_service.seal(connection) == 1
+    moments = []
+    for amounts in ((500, 600), (700,)):
+        for amount in amounts:
+            mover.adjust(amount)
+        moments.append(connection.scalar(text("SELECT max(created_at) FROM journals")))
+        assert seal_service.seal(connection) == len(amounts)
+        assert seal_service.seal(connection) == 0
+    assert moments[1] - moments[0] == timedelta(microseconds=1)
+    assert [each.journals for each in seals(connection)] == [1, 2, 1]
+    lags = seal_service.lags(connection)
+    assert lags.sealing == 0
+    assert 3500 < lags.ahead <= 3600
     assert breaches(engine) == []
 
 
@@ -91,6 +94,7 @@ def test_nothing_posted_is_nothing_sealed(connection: Connection) -> None:
     assert seal_service.seal(connection) == 0
     assert chain.last(connection) is None
     assert seal_service.lag_seconds(connection) == 0
+    assert seal_service.lags(connection).ahead == 0
 
 
 @pytest.mark.parametrize("gap", ["1 minute", "2 hours", "3 days"])
