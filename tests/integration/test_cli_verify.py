@@ -79,6 +79,16 @@ def test_json_says_the_same_in_one_object(
     assert str(merchant.id) in broken["findings"][0]["subject"]
 
 
+def test_the_report_says_since_when_no_event_may_be_missing(run: Run, superuser: Engine) -> None:
+    """Whoever raises the watermark to hide a missing event shows it to everybody."""
+    assert json.loads(run("verify", "--json").stdout)["covered"]["events_from"] is None
+    with behind(superuser) as attacking:
+        run_sql(attacking, "UPDATE event_clock SET purged_before = '2026-11-01T00:00:00Z'")
+    told = "2026-11-01T00:00:00.000000Z"
+    assert json.loads(run("verify", "--json").stdout)["covered"]["events_from"] == told
+    assert f"events are kept from {told} on" in run("verify").stdout.splitlines()
+
+
 def test_too_much_to_name_is_counted(
     run: Run, connection: Connection, superuser: Engine, merchant: TestUser
 ) -> None:

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from standart.encryption import Keyring
-from standart.services import chain_check, transaction_service, verify_service
+from standart.services import chain_check, sums_service, transaction_service, verify_service
+from standart.services.proof import sums
 from tests import movements
 from tests.builders import ORIGIN, TestUser, make_endpoint, make_transaction, make_user
 from tests.integration.books import findings
@@ -347,4 +348,56 @@ def test_verify_names_the_row_and_both_figures(superuser: Engine, names: dict[st
     assert found.keys() == {"balance_is_sum_of_entries", "balance_is_sum_of_movements"}
     finding = found["balance_is_sum_of_entries"]
     assert finding.subject == f"{names['shop']}/RUB/commission"
-    assert finding.detail == "kept 301, entries 300"
+    assert finding.detail == "kept 301, shown 301, entries 300"
+
+
+def test_an_hour_that_passes_during_a_proof_is_right_all_the_same(
+    superuser: Engine, engine: Engine, connection: Connection, merchant: TestUser
+) -> None:
+    """Where the oldest hour that is proven passes between the two sides of a comparison."""
+    make_transaction(engine, merchant)
+    assert sums_service.keep(connection) == 1
+    with superuser.connect() as proving:
+        for statement in (
+            "SET LOCAL session_replication_role = replica",
+            "UPDATE transactions SET created_at = created_at - interval '34 days'",
+            "UPDATE merchant_hourly_sums SET hour = hour - interval '34 days'",
+            "UPDATE hourly_sums SET hour = hour - interval '34 days'",
+            "CREATE SCHEMA odd",
+            "CREATE SEQUENCE odd.looks",
+            # The first look is in the hour of the row, the second one in the hour after.
+            (
+                "CREATE FUNCTION odd.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
+                " $$ SELECT date_trunc('hour', pg_catalog.clock_timestamp(), 'UTC')"
+                " + (2 * nextval('odd.looks') - 3) * interval '1 second' $$"
+            ),
+            "SET LOCAL search_path = odd, public, pg_catalog",
+        ):
+            proving.execute(text(statement))
+        found = [each.invariant for each in sums.check(proving)]
+        proving.rollback()
+    assert found == []
+
+
+def test_a_view_that_shows_what_should_be_there_hides_nothing(
+    superuser: Engine, books: dict[str, Any]
+) -> None:
+    assert "balance_is_sum_of_entries" in broken_by(
+        superuser,
+        books,
+        "CREATE OR REPLACE VIEW account_balances AS SELECT user_id, currency, kind::text AS kind,"
+        " sum(amount)::bigint AS balance FROM entries GROUP BY 1, 2, 3;"
+        "UPDATE accounts SET balance = balance + 5 WHERE kind = 'available'",
+    )
+
+
+def test_a_view_that_shows_something_else_is_found(
+    superuser: Engine, books: dict[str, Any]
+) -> None:
+    found = broken_by(
+        superuser,
+        books,
+        "CREATE OR REPLACE VIEW account_balances AS SELECT user_id, currency, kind::text AS kind,"
+        " (sum(amount) + 5)::bigint AS balance FROM entries GROUP BY 1, 2, 3",
+    )
+    assert found == {"balance_is_sum_of_entries"}

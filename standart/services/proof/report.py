@@ -27,6 +27,7 @@ _COUNTS = text(
         (SELECT count(*) FROM seals) AS seals,
         (SELECT {chain.readable("max(before)")} FROM seals) AS sealed_to,
         (SELECT count(*) FROM closes) AS closes,
+        (SELECT {chain.readable("max(purged_before)")} FROM event_clock) AS events_from,
         now() AS at
     """
 )
@@ -37,7 +38,9 @@ _SINCE = text("SELECT CAST(extract(epoch FROM clock_timestamp() - now()) * 1000 
 class Coverage:
     """What was looked at, in the snapshot of ``at`` (UTC).
 
-    ``sealed`` counts the journals dated before ``sealed_to``, the end of the last seal.
+    ``sealed`` counts the journals dated before ``sealed_to``, the end of the last seal. What
+    happened before ``events_from`` may have lost its event to the purge; none was purged yet
+    where it is ``None``.
     """
 
     at: datetime
@@ -49,6 +52,7 @@ class Coverage:
     sealed_to: datetime | None
     head: Anchor | None
     closes: int
+    events_from: datetime | None
 
     def wire(self) -> dict[str, Any]:
         """Return it as JSON would hold it."""
@@ -64,6 +68,7 @@ class Coverage:
             if self.head
             else None,
             "closes": self.closes,
+            "events_from": chain.moment(self.events_from) if self.events_from else None,
         }
 
 
@@ -136,6 +141,8 @@ class Report:
                 f"sealed {covered.sealed:,} journals by {covered.seals:,} seals, up to"
                 f" {chain.moment(covered.sealed_to)}"
             )
+        if covered.events_from:
+            yield f"events are kept from {chain.moment(covered.events_from)} on"
         yield f"not sealed yet {covered.journals - covered.sealed:,} journals"
         yield f"head of the chain {covered.head or 'none'}"
         if self.expected_heads:
