@@ -7,7 +7,18 @@ from flask_admin import Admin
 from flask_admin.theme import Bootstrap4Theme
 from flask_babel import lazy_gettext
 
-from standart.admin import auth, changes, errors, formats, icons, language, links, security, uploads
+from standart.admin import (
+    auth,
+    changes,
+    devices,
+    errors,
+    formats,
+    icons,
+    language,
+    links,
+    security,
+    uploads,
+)
 from standart.admin.audit import Audit
 from standart.admin.dashboard import Dashboard
 from standart.admin.errors import render_error
@@ -44,6 +55,7 @@ def init_app(app: Flask) -> None:
     app.add_template_filter(language.duration, "duration")
     app.add_template_filter(language.clock_time, "clock")
     app.add_template_filter(formats.percent, "percent")
+    app.add_template_filter(devices.device, "device")
     app.add_template_filter(formats.amount, "amount")
     app.add_template_filter(formats.count, "count_of")
     app.add_template_filter(formats.coded, "coded")

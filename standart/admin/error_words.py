@@ -99,6 +99,8 @@ FIELD_MESSAGES: Final = (
     lazy_gettext("must not hold a card number"),
     lazy_gettext("must be a whole number"),
     lazy_gettext("must be per cent such as 2.9%"),
+    lazy_gettext("needs the per cent sign, such as 2.9%"),
+    lazy_gettext("must be at most 100%"),
     lazy_gettext("has more than 4 fractional digits"),
     lazy_gettext("must be from 1 to 10000"),
     lazy_gettext("must be later than since"),

@@ -43,6 +43,8 @@ MAX_REASON = 500
 MAX_NOTE = 2000
 _PER_CENT = re.compile(r"[0-9]{1,3}(?:\.([0-9]{1,12}))?")
 _NO_RATE = "must be per cent such as 2.9%"
+_NO_SIGN = "needs the per cent sign, such as 2.9%"
+_OVER_ALL = "must be at most 100%"
 _LARGE_SHARE = Decimal("0.2")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -182,8 +184,10 @@ def _rate(text: str) -> Decimal:
     found = _PER_CENT.fullmatch(number)
     if found is None or rest:
         raise InvalidInput.of("commission_rate", _NO_RATE)
-    if Decimal(number) > 100 or (not sign and Decimal(number) >= _LARGE_SHARE):
-        raise InvalidInput.of("commission_rate", _NO_RATE)
+    if Decimal(number) > 100:
+        raise InvalidInput.of("commission_rate", _OVER_ALL)
+    if not sign and Decimal(number) >= _LARGE_SHARE:
+        raise InvalidInput.of("commission_rate", _NO_SIGN)
     if not sign:
         return money.parse_rate(number)
     if len(found[1] or "") > money.RATE_DIGITS - 2:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_skeleton, format_timedelta
+from babel.dates import format_date, format_skeleton, format_timedelta
 from flask import has_request_context, request
 from flask_babel import get_locale
 from flask_babel import gettext as translated
@@ -125,6 +125,14 @@ def moment_text(value: datetime | str) -> str:
         for skeleton in ("MMMd" if this_year else "yMMMd", "Hms")
     )
     return f"{day}, {clock}"
+
+
+def day_text(text: str) -> str:
+    """Return a date as the viewer writes it; what is none stays as it is."""
+    try:
+        return str(format_date(date.fromisoformat(text), locale=get_locale()))
+    except ValueError:
+        return text
 
 
 def clock_time(value: datetime) -> str:

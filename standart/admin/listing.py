@@ -11,9 +11,13 @@ from uuid import UUID
 
 from flask import request
 
+from standart.admin import language
+
 PAGE_SIZE: Final = 25
 PAGE_SIZES: Final = (25, 50, 100)
 _LARGEST_KEY: Final = 2**63 - 1
+
+_DAYS: Final = frozenset({"created_from", "created_to"})
 
 Item = TypeVar("Item")
 
@@ -58,10 +62,14 @@ def link(**changes: str | None) -> str:
 def chips(filters: dict[str, tuple[str, str]]) -> list[Chip]:
     """Return a chip for each filter in force: parameter → (label, shown value)."""
     return [
-        Chip(f"{label}: {shown}", link(**{parameter: None, **_FIRST_PAGE}))
+        Chip(f"{label}: {_said(parameter, shown)}", link(**{parameter: None, **_FIRST_PAGE}))
         for parameter, (label, shown) in filters.items()
         if shown
     ]
+
+
+def _said(parameter: str, shown: str) -> str:
+    return language.day_text(shown) if parameter in _DAYS else shown
 
 
 def listing(rows: Sequence[Item], marks: Sequence[str], filters: list[Chip]) -> Listing[Item]:

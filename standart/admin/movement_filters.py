@@ -100,7 +100,7 @@ _LABELS: Final = {
     "currency": lambda: gettext("Currency"),
     "created_from": lambda: gettext("Created from"),
     "created_to": lambda: gettext("Created up to"),
-    "reference": lambda: gettext("Reference"),
+    "reference": lambda: gettext("Payout reference"),
     "transaction": lambda: gettext("Transaction"),
 }
 

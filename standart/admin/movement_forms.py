@@ -68,6 +68,9 @@ def read_amount(field: StringField, currency: str) -> Money | None:
 def merchant_of(field: StringField) -> User | None:
     """Return the user of the name that was typed; ``None`` with an error at the field."""
     name = (field.data or "").replace("\0", "").strip()
+    if not name:
+        field.errors = [*field.errors, gettext("must not be blank")]
+        return None
 
     def find(session: Session) -> User | None:
         user = user_service.find_user(session, name)
@@ -160,7 +163,8 @@ class PayoutForm(SumForm):
         ),
     )
     reference = StringField(
-        lazy_gettext("Reference"), description=lazy_gettext("Optional; the merchant sees it.")
+        lazy_gettext("Payout reference"),
+        description=lazy_gettext("Optional; the merchant sees it."),
     )
 
     def validate_destination(self, field: TextAreaField) -> None:

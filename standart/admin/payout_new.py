@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from standart.admin.movement_forms import (
 )
 from standart.admin.movements import Fact
 from standart.admin.payouts import PayoutPages
-from standart.errors import DomainError
+from standart.errors import DomainError, InsufficientBalance
 from standart.extensions import in_transaction, keyring, nudge, on_connection
 from standart.models import User
 from standart.services import ledger_service, payout_service
@@ -46,6 +47,9 @@ class Payouts(PayoutPages):
         currency = form.currency_of(user)
         amount = whole_amount(form.amount.data, currency)
         held = _available(user.id, currency)
+        if Decimal(amount) > Decimal(held.amount):
+            form.take(InsufficientBalance(currency=currency, available=held.amount))
+            return self._fill_in(form), HTTPStatus.UNPROCESSABLE_ENTITY
         shown = f"{formats.amount(amount)} {currency}"
         return self.render(
             "move_ask.html",
@@ -62,7 +66,7 @@ class Payouts(PayoutPages):
                 Fact(label=gettext("User"), text=user.name, user_id=str(user.id)),
                 Fact(label=gettext("Available"), amount=held.amount, currency=held.currency),
                 *(Fact(label=name, text=value) for name, value in (form.where() or {}).items()),
-                Fact(label=gettext("Reference"), text=form.reference.data or "—"),
+                Fact(label=gettext("Payout reference"), text=form.reference.data or "—"),
             ],
             carried={
                 "user": user.name,

@@ -255,7 +255,7 @@ def _facts(found: Wire) -> list[Fact]:
         Fact(label=gettext("Amount"), amount=found["amount"], currency=found["currency"]),
         Fact(label=gettext("User"), text=found["user_name"], user_id=found["user_id"]),
         *(Fact(label=name, text=value) for name, value in shown.items()),
-        Fact(label=gettext("Reference"), text=found["reference"] or "—"),
+        Fact(label=gettext("Payout reference"), text=found["reference"] or "—"),
         Fact(label=gettext("Id"), text=found["id"]),
     ]
 

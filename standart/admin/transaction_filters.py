@@ -101,7 +101,7 @@ def _read(session: Session, name: str, text: str, zone: tzinfo) -> dict[str, Any
                 raise ValueError(text)
             return {"currency": text.upper()}
         case "amount_from" | "amount_to":
-            return {name: _amount(text)}
+            return {name: amount(text)}
         case "created_from":
             return {name: moment(text, zone)}
         case "created_to":
@@ -122,7 +122,12 @@ def backwards(name: str, low: Any, high: Any, *, may_be_same: bool = False) -> d
     return {name: gettext("ends before it begins")}
 
 
-def _amount(text: str) -> Decimal:
+def amount(text: str) -> Decimal:
+    """Read an amount as the viewer's language writes it.
+
+    Raises:
+        ValueError, ArithmeticError: it is none.
+    """
     text = text.translate(_BLANKS)
     # In English the comma groups digits, wherever it can be read so.
     grouped = language.language() == "en" and _GROUPED.fullmatch(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -63,6 +64,12 @@ def newest(session: Session, viewer: Actor, limit: int, currency: str | None = N
     rows = transaction_list.list_transactions(
         session.connection(), viewer, limit=limit, currency=currency
     )
+    return _with_names(session, [row[0] for row in rows])
+
+
+def named(session: Session, viewer: Actor, ids: Sequence[UUID]) -> list[Wire]:
+    """Return the transactions of these ids that ``viewer`` may see, as ``newest`` does."""
+    rows = transaction_list.of_ids(session.connection(), viewer, ids)
     return _with_names(session, [row[0] for row in rows])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -102,6 +103,15 @@ def page(
     upwards = after is None and before is not None
     statement = read_many(found.branches(wanted.status), upwards=upwards)
     rows = connection.execute(statement, {**found.parameters, "limit": limit})
+    return [(row.body, row.created_at, row.id) for row in rows]
+
+
+def of_ids(connection: Connection, actor: Actor, ids: Sequence[UUID]) -> list[Row]:
+    """Return the transactions of these ids, newest first; what is somebody else's is left out."""
+    found = conditions(connection, actor, Wanted())
+    found.all.append("t.id = ANY (CAST(:ids AS uuid[]))")
+    bound = {**found.parameters, "ids": list(ids), "limit": len(ids)}
+    rows = connection.execute(read_many(found.branches(None)), bound)
     return [(row.body, row.created_at, row.id) for row in rows]
 
 

@@ -368,7 +368,9 @@ def find_everything_by_one_box(day: Day, shop: TestUser, made: list[str]) -> Non
         expect(page.locator("h1")).to_have_count(1)
     page.fill("input[data-search]", "bulk-")
     page.keyboard.press("Enter")
-    expect(page.locator("ul.found li")).to_have_count(10)
+    expect(page.locator("main tbody tr")).to_have_count(10)
+    page.locator("main p a").click()
+    expect(page.locator(".chips li")).to_have_count(2)
     look(day.window)
 
 

@@ -196,6 +196,47 @@ def test_search_opens_what_it_finds_alone(
         assert staff.get("/admin/search/", query_string={"q": nonsense}).status_code == 200
 
 
+def test_search_lists_transactions_as_lists_do_and_says_where_more_are(
+    app: Flask, engine: Engine, keyring: Keyring, admin: TestUser, merchant: TestUser
+) -> None:
+    other = make_user(engine, keyring, name="other", password=PASSWORD)
+    make_transaction(engine, other, reference="inv-00")
+    for number in range(11):
+        make_transaction(engine, merchant, reference=f"inv-{number:02}", amount="12.50")
+    staff, own = as_user(app, admin), as_user(app, merchant)
+
+    page = staff.get("/admin/search/?q=inv-").text
+    mine = own.get("/admin/search/?q=inv-1").headers["Location"]
+
+    assert page.count('data-label="Reference"') == 10
+    assert page.count('<span class="status pending">') == 10
+    assert "<bdi>other</bdi>" in page
+    assert 'href="/admin/transactions/?reference=inv-"' in page
+    assert mine.startswith("/admin/transactions/0")
+    assert "reference=inv-" not in staff.get("/admin/search/?q=inv-0").text.split("<h1>")[0]
+    (all_of,) = re.findall(
+        r'href="([^"]+)">[^<]*<svg.*?</svg>Transactions of this amount',
+        (staff.get("/admin/search/?q=12.50").text),
+    )
+    assert staff.get(unescape(all_of)).text.count('data-label="Reference"') == 11
+    assert "of this amount" not in staff.get("/admin/search/?q=12.50.1").text
+
+
+def test_a_click_shows_one_status_and_keeps_the_other_filters(
+    panel: Panel, engine: Engine, merchant: TestUser
+) -> None:
+    make_transaction(engine, merchant, reference="kept")
+
+    page = panel.get(f"{LIST}?reference=kept&status=expired&limit=50&after=x&_scheme=javascript")
+    ways = re.findall(r'<a href="([^"]+)"[^>]*>(Pending|All)</a>', page.text)
+
+    way = {name: unescape(address) for address, name in ways}
+    assert way["All"] == f"{LIST}?reference=kept&limit=50"
+    assert way["Pending"] == f"{LIST}?status=pending&reference=kept&limit=50"
+    assert 'aria-current="page">Pending</a>' in panel.get(way["Pending"]).text
+    assert panel.get(way["Pending"]).text.count('data-label="Reference"') == 1
+
+
 EVIL = "=cmd|' /C calc'!A0"
 
 

@@ -190,18 +190,33 @@ def test_what_makes_no_sense_is_said_beside_its_field(
 def test_more_than_there_is_says_so_and_keeps_what_was_typed(
     panel: Panel, shop: TestUser, connection: Connection
 ) -> None:
-    carried = hidden(panel.post("/admin/payouts/new", {"user": "shop", "amount": "194.01"}).text)
+    typed = {"user": "shop", "amount": "194.01"}
+    at_once = panel.post("/admin/payouts/new", typed)
+    carried = hidden(panel.post("/admin/payouts/new", {**typed, "amount": "194.00"}).text)
 
-    answer = panel.post("/admin/payouts/create", carried)
+    # What was there when it was asked about may be gone by now.
+    too_late = panel.post("/admin/payouts/create", {**carried, **typed})
 
-    assert answer.status_code == 409
-    assert "less than this is available" in words(answer.text)
-    assert 'value="194.01"' in answer.text
+    assert (at_once.status_code, too_late.status_code) == (422, 409)
+    for answer in (at_once, too_late):
+        assert "less than this is available" in words(answer.text)
+        assert 'value="194.01"' in answer.text
     assert balances(connection, shop.id) == {
         "available": 19400,
         "clearing": -20000,
         "commission": 600,
     }
+
+
+def test_the_event_of_a_payout_leads_to_it(
+    panel: Panel, make: Callable[..., UUID], connection: Connection
+) -> None:
+    payout_id = make()
+    told = connection.scalar(text("SELECT id FROM events WHERE payout_id = :id"), {"id": payout_id})
+
+    page = panel.get(f"/admin/webhooks/{told}").text
+
+    assert f'<a href="/admin/payouts/{payout_id}"><code class="whole">' in page
 
 
 def test_russians_may_type_a_comma(app: Flask, admin: TestUser, shop: TestUser) -> None:
