@@ -134,6 +134,13 @@ def make_endpoint(
     return TestEndpoint(endpoint_id, url, secret)
 
 
+SHORT = 3
+"""Seconds that a transaction lives which must be settled in time and be overdue soon after.
+
+A busy machine may take one of them from the creation to the statement that settles it.
+"""
+
+
 def make_transaction(
     engine: Engine, owner: TestUser, *, amount: str = "100.00", ttl: int = 900, **fields: Any
 ) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from standart.services import (
     transaction_service,
 )
 from standart.services.access import SYSTEM
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
+from tests.builders import ORIGIN, SHORT, TestUser, make_transaction, make_user, overdue
 from tests.integration.concurrency import blocked, together, uncommitted, wait_until
 from tests.integration.movements import paid
 from tests.integration.query_count import hearing
@@ -299,7 +299,7 @@ def test_who_asks_while_a_confirm_commits_waits_for_it_and_sees_its_journal(
     merchant: TestUser,
     committed: bool,
 ) -> None:
-    made = UUID(make_transaction(engine, merchant, ttl=1)["id"])
+    made = UUID(make_transaction(engine, merchant, ttl=SHORT)["id"])
 
     def receipt() -> bytes:
         with autocommit(engine) as own:

@@ -15,7 +15,8 @@ from standart.errors import DomainError
 
 Result = TypeVar("Result")
 
-PATIENCE = 20.0
+# Seconds: what comes, comes; how soon is the machine's affair.
+PATIENCE = 60.0
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

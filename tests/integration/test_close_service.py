@@ -183,8 +183,14 @@ def test_only_admins_close(
 
 
 def test_a_close_waits_for_who_is_posting(
-    engine: Engine, connection: Connection, merchant: TestUser, admin: TestUser, yesterday: date
+    engine: Engine,
+    connection: Connection,
+    merchant: TestUser,
+    admin: TestUser,
+    yesterday: date,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(writers, "PAUSES", (0.02,) * 1000)
     with uncommitted(engine) as writing, ThreadPoolExecutor(1) as pool:
         movements.Mover(writing, merchant.id).adjust(500, opening=True)
 

@@ -22,7 +22,10 @@ from kombu.exceptions import OperationalError
 from psycopg import sql
 
 from standart.embedded import EngineError, Postgres, Valkey, start_postgres, start_valkey
-from standart.embedded.process import processes_in
+from standart.embedded import postgres as postgres_engine
+from standart.embedded import valkey as valkey_engine
+from standart.embedded.process import loopback_port, processes_in
+from tests.ports import free_port
 
 AS_ROOT = os.geteuid() == 0
 
@@ -159,7 +162,14 @@ def test_an_initdb_that_was_cut_off_is_done_again(folder: Path) -> None:
     assert not half.exists()
 
 
-def test_a_path_too_long_for_a_socket_means_loopback(folder: Path) -> None:
+def test_a_path_too_long_for_a_socket_means_loopback(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(preferred: int = 0) -> int:
+        return loopback_port(preferred or free_port())
+
+    for engine in (postgres_engine, valkey_engine):
+        monkeypatch.setattr(engine, "loopback_port", chosen)
     deep = folder / ("d" * 50) / ("e" * 50)
     with postgres(deep) as server, valkey(deep) as broker:
         assert "@127.0.0.1:" in server.app_url

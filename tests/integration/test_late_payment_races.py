@@ -20,7 +20,7 @@ from standart.models import Role
 from standart.services import late_payment_service, transaction_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.late_payment_service import LatePayment
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue
+from tests.builders import ORIGIN, SHORT, TestUser, make_transaction, make_user, overdue
 from tests.integration.books import findings
 from tests.integration.concurrency import (
     PATIENCE,
@@ -181,7 +181,7 @@ def test_who_waits_for_a_confirm_learns_whether_it_was_in_time(
     commits: bool,
 ) -> None:
     """The confirm came in time and commits after the expiry: the money is not counted twice."""
-    made = UUID(make_transaction(engine, merchant, ttl=1)["id"])
+    made = UUID(make_transaction(engine, merchant, ttl=SHORT)["id"])
     is_overdue = text("SELECT expires_at <= clock_timestamp() FROM transactions")
     with uncommitted(engine) as rival:
         transaction_service.confirm(rival, admin.digest, ORIGIN, made)

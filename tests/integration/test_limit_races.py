@@ -20,7 +20,7 @@ from standart.models import LimitKind
 from standart.money import Money
 from standart.services import limit_service, transaction_service
 from standart.services.idempotency_service import Answer
-from tests.builders import ORIGIN, TestUser, make_user
+from tests.builders import ORIGIN, SHORT, TestUser, make_user
 from tests.integration.books import findings
 from tests.integration.calls import claim, create
 from tests.integration.concurrency import (
@@ -183,7 +183,7 @@ def test_a_confirm_that_commits_past_the_expiry_still_takes_its_room(
     commits: bool,
 ) -> None:
     limit(engine, merchant, kind, value)
-    made = UUID(json.loads(create(connection, merchant, ttl=1).body)["id"])
+    made = UUID(json.loads(create(connection, merchant, ttl=SHORT).body)["id"])
     over = text("SELECT expires_at <= clock_timestamp() FROM transactions WHERE id = :id")
     with uncommitted(engine) as holder:
         transaction_service.confirm(holder, admin.digest, ORIGIN, made)

@@ -35,6 +35,7 @@ from tests.integration.commands import Run
 from tests.integration.concurrency import wait_until
 from tests.integration.feed import Feed
 from tests.integration.hooks import GoodReceiver, serving
+from tests.ports import free_port
 
 KEY = key_service.generate()
 SECRET = signing.new_secret()
@@ -167,7 +168,7 @@ def test_a_poll_hears_of_an_event_while_it_waits(feed: Feed) -> None:
 
 
 def test_a_server_that_restarts_is_found_again() -> None:
-    with Feed().serving() as before:
+    with Feed(free_port()).serving() as before:  # to be had again
         kept = [before.add() for _ in range(3)]
         ear = Ear(before, cursor="c0")
         assert [event.id for event in ear.hear(3)] == kept

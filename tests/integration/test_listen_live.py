@@ -25,6 +25,7 @@ from tests.builders import TestUser, make_transaction, make_user
 from tests.integration.concurrency import uncommitted
 from tests.integration.hooks import GoodReceiver, serving
 from tests.integration.test_listen import listening
+from tests.ports import free_port
 
 SECRET = signing.new_secret()
 
@@ -142,7 +143,7 @@ def test_the_cursor_outlives_the_server(
         with autocommit(engine) as connection:
             return tell(connection, merchant)
 
-    with served(make_app()) as url:
+    with served(make_app(), free_port()) as url:  # to be had again
         listener = stream(url, merchant)
         listener.start()
         pages = listener.pages()

@@ -22,6 +22,7 @@ from standart.services.transaction_service import NewTransaction
 from standart.services.webhook_work import AttemptResult
 from tests.builders import (
     ORIGIN,
+    SHORT,
     TestUser,
     make_transaction,
     make_user,
@@ -402,7 +403,7 @@ def test_a_repeated_id_waits_for_a_confirm_that_began_meanwhile(
     def create(own: Connection, ttl: int) -> Answer:
         return transaction_service.create(own, merchant.digest, ORIGIN, new, ttl_seconds=ttl)
 
-    create(connection, 1)
+    create(connection, SHORT)
     with uncommitted(engine) as confirming:
 
         def confirm_first(*arguments: Any) -> Any:

@@ -191,8 +191,10 @@ def test_the_number_follows_from_merchant_currency_and_span(
 
 
 def test_who_writes_since_before_is_waited_for(
-    engine: Engine, superuser: Engine, merchant: TestUser
+    engine: Engine, superuser: Engine, merchant: TestUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writers, "PAUSES", (0.02,) * 1000)
+
     def asleep() -> bool:
         query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')"
         with superuser.connect() as connection:

@@ -21,7 +21,7 @@ from standart.services.access import SYSTEM, Actor, operator
 from standart.services.idempotency_service import Answer
 from standart.services.transaction_service import NewTransaction
 from standart.states import TransactionStatus
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue, row_counts
+from tests.builders import ORIGIN, SHORT, TestUser, make_transaction, make_user, overdue, row_counts
 from tests.integration.concurrency import blocked, uncommitted, wait_until
 
 OVERDUE = text("SELECT expires_at <= clock_timestamp() FROM transactions WHERE id = :id")
@@ -143,7 +143,7 @@ def test_nobody_hears_expired_and_later_confirmed(
         with autocommit(engine) as own:
             return questions[asks](own)
 
-    transaction_service.create(connection, merchant.digest, ORIGIN, content, ttl_seconds=1)
+    transaction_service.create(connection, merchant.digest, ORIGIN, content, ttl_seconds=SHORT)
     with uncommitted(engine) as confirming:
         transaction_service.confirm(confirming, admin.digest, ORIGIN, made)
         wait_until(lambda: bool(connection.scalar(OVERDUE, {"id": made})))

@@ -25,7 +25,7 @@ from standart.models import Role, Scope
 from standart.services import key_service, ledger_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Origin, operator
 from standart.services.idempotency_service import Answer, IdempotencyClaim
-from tests.builders import ORIGIN, TestUser, make_transaction, make_user, overdue, row_counts
+from tests.builders import ORIGIN, SHORT, TestUser, make_transaction, make_user, overdue, row_counts
 from tests.integration.books import findings
 from tests.integration.concurrency import blocked, uncommitted, wait_until
 
@@ -188,7 +188,7 @@ def test_who_waited_past_the_expiry_comes_too_late(
     admin: TestUser,
     act: str,
 ) -> None:
-    made = new(engine, merchant, ttl=1)
+    made = new(engine, merchant, ttl=SHORT)
 
     def settle() -> Answer:
         with autocommit(engine) as own:

@@ -28,7 +28,7 @@ async def attempt(deadlines: Deadlines, work: Coroutine[Any, Any, object]) -> st
 @pytest.mark.parametrize("run", [asyncio.run, loops.run])
 def test_what_takes_too_long_is_ended_and_the_others_are_not(run: Any) -> None:
     async def scene() -> list[str]:
-        deadlines = Deadlines(0.05)
+        deadlines = Deadlines(0.5)
         forever = asyncio.Event()
         first = [attempt(deadlines, forever.wait()), attempt(deadlines, asyncio.sleep(0))]
         outcomes = await asyncio.gather(*first)
@@ -44,7 +44,7 @@ def test_what_takes_too_long_is_ended_and_the_others_are_not(run: Any) -> None:
 
 def test_ones_that_begin_later_end_later() -> None:
     async def scene() -> list[str]:
-        deadlines = Deadlines(0.05)
+        deadlines = Deadlines(0.5)
         ended: list[str] = []
 
         async def named(name: str) -> None:
@@ -52,7 +52,7 @@ def test_ones_that_begin_later_end_later() -> None:
             ended.append(name)
 
         first = asyncio.create_task(named("first"))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         second = asyncio.create_task(named("second"))
         await asyncio.gather(first, second)
         deadlines.close()

@@ -13,7 +13,7 @@ from unittest import mock
 from standart.webhooks import window as module
 from standart.webhooks.window import Claimed, Window
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 LONG = 3600.0
 
 
