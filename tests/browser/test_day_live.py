@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
 from sqlalchemy import Engine
 
+from standart import clock
+from standart.admin import dashboard
 from standart.db import autocommit
 from standart.services import transaction_service
 from tests.browser.conftest import Visit
@@ -82,8 +85,14 @@ def _ids(rows: Locator) -> list[str]:
 
 
 def test_the_chart_is_read_by_mouse_keys_and_table_and_renews_itself(
-    visit: Callable[..., Visit], engine: Engine, admin: TestUser, merchant: TestUser
+    visit: Callable[..., Visit],
+    engine: Engine,
+    admin: TestUser,
+    merchant: TestUser,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    begun = clock.now()
+    monkeypatch.setattr(dashboard, "now", lambda: begun)  # its last hour stays the last one
     _confirmed(engine, admin, merchant, amount="70.00")
     _confirmed(engine, admin, merchant, amount="30.50")
     _confirmed(engine, admin, merchant, amount="9.00", currency="USD")

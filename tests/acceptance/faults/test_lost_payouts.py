@@ -52,11 +52,14 @@ def payer(api: Api, engine: Engine, operator: TestUser, merchant: TestUser) -> C
 
 
 def losing(proxy: Proxy, lose: Lose, send: Callable[[], Reply]) -> Reply:
-    """Send while the next COMMIT is lost on one of its ways."""
+    """Send while the next COMMIT is lost on one of its ways; what a patient client hears."""
     trapped = lose(proxy)
     trapped.cut.set()
     reply = send()
     assert trapped.caught.is_set()
+    # The server may not have noticed yet that the connection is gone, and then holds the key.
+    while reply.json.get("code") == "idempotency_key_in_flight":
+        reply = send()
     return reply
 
 
