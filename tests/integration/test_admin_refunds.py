@@ -60,7 +60,7 @@ def test_a_part_is_given_back_after_a_second_look_and_once(
     asked = panel.post(address, typed)
 
     assert "Give back 50.00 RUB of the payment to shop?" in words(asked.text)
-    assert "Commission given back 1.50 RUB From the merchant 48.50 RUB" in words(asked.text)
+    assert "Commission to be given back 1.50 RUB From the merchant 48.50 RUB" in words(asked.text)
     assert kept_rows(connection) == before
     said = panel.follow(panel.post(f"/admin/refunds/create/{paid}", hidden(asked.text)))
     again = panel.follow(panel.post(f"/admin/refunds/create/{paid}", hidden(asked.text)))
