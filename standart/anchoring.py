@@ -9,12 +9,12 @@ import fcntl
 import json
 import os
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.error import HTTPError, URLError
 
-from standart.services.chain import Link
+from standart.services.chain import GENESIS, Link
 from standart.setting_kinds import shown_url
 
 _TAIL_BYTES: Final = 4096
@@ -51,37 +51,47 @@ def _append(path: Path, head: Link, links_after: Callable[[int], Iterable[Link]]
     with path.open("ab+") as file:
         # Workers may share the file; a line stands there once.
         fcntl.flock(file, fcntl.LOCK_EX)
-        known = _last_line(file)
+        known, begun = _ending(file)
         number = int(known.get("number", 0))
         if number == head.number and known.get("hash") != head.hash.hex():
             raise ValueError(f"seal {number} there has another hash than here")
         if number > head.number:
             raise ValueError(f"it ends with seal {number}, the chain here with {head.number}")
         for link in links_after(number):
-            if link.number == number + 1 and number and link.previous.hex() != known.get("hash"):
+            if link.number != number + 1:
+                raise ValueError(f"seal {number + 1} is missing here")
+            if number and link.previous.hex() != known.get("hash"):
                 raise ValueError(f"seal {number} there is not the one before {link.number} here")
-            file.write(line_of(link))
+            line = line_of(link)
+            if not line.startswith(begun):
+                break
+            # A full disk may have cut it off; where files only grow nobody else could mend it.
+            file.write(line[len(begun) :])
+            number, known, begun = link.number, link.wire(), b""
+        if begun:
+            raise ValueError("its last line is not whole, nor the beginning of what is missing")
         file.flush()
         os.fsync(file.fileno())
 
 
-def _last_line(file: BinaryIO) -> dict[str, Any]:
-    """Return what the last line says, nothing for an empty file.
+def _ending(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
+    """Return what the last whole line says, nothing where there is none, and what follows it.
 
     Raises:
         ValueError: it is no line of ours.
     """
     end = file.seek(0, os.SEEK_END)
-    if end == 0:
-        return {}
-    file.seek(max(0, end - _TAIL_BYTES))
-    tail = file.read()
-    if not tail.endswith(b"\n"):
-        raise ValueError("its last line is not whole")
-    found = json.loads(tail[:-1].rpartition(b"\n")[2])
+    begins = max(0, end - _TAIL_BYTES)
+    file.seek(begins)
+    whole, newline, begun = file.read().rpartition(b"\n")
+    if not newline:
+        if begins:
+            raise ValueError("its last line is too long")
+        return {}, begun
+    found = json.loads(whole.rpartition(b"\n")[2])
     if not isinstance(found, dict) or not isinstance(found.get("number"), int):
         raise ValueError("its last line is no seal")
-    return found
+    return found, begun
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -67,11 +67,41 @@ def test_many_who_write_one_file_write_each_line_once(tmp_path: Path) -> None:
     assert kept == list(range(1, 41))
 
 
+@pytest.mark.parametrize("whole", [0, 2])
+@pytest.mark.parametrize("kept", [1, 100, -1])
+def test_a_line_that_was_cut_off_is_written_to_its_end(
+    tmp_path: Path, whole: int, kept: int
+) -> None:
+    """As a full disk leaves it; where things can only be appended nobody could mend it."""
+    links = make_chain(4)
+    lines = [anchoring.line_of(link) for link in links]
+    file = tmp_path / "anchor.jsonl"
+    file.write_bytes(b"".join(lines[:whole]) + lines[whole][:kept])
+
+    leave(file, links)
+
+    assert file.read_bytes() == b"".join(lines)
+
+
+def test_a_chain_with_a_gap_is_not_left(tmp_path: Path) -> None:
+    links = make_chain(4)
+    file = tmp_path / "anchor.jsonl"
+    leave(file, links[:1])
+    with pytest.raises(AnchorFailed, match="seal 3 is missing here"):
+        anchoring.leave(str(file), links[-1], lambda number: [links[1], links[3]])
+    assert [json.loads(line)["number"] for line in file.read_text().splitlines()] == [1, 2]
+
+
 WRONG = {
     "another chain": lambda: [anchoring.line_of(link) for link in make_chain(3, "other")],
     "a longer chain": lambda: [anchoring.line_of(link) for link in make_chain(4)],
     "a former seal of another": lambda: [anchoring.line_of(make_chain(2, "other")[1])],
-    "half a line": lambda: [anchoring.line_of(make_chain(1)[0])[:-1]],
+    "half a line of another chain": lambda: [anchoring.line_of(make_chain(1, "other")[0])[:-9]],
+    "half a line behind the end": lambda: [
+        *map(anchoring.line_of, make_chain(3)),
+        anchoring.line_of(make_chain(4)[3])[:9],
+    ],
+    "a line without an end": lambda: [b"x" * 10_000],
     "no JSON": lambda: [b"seal 1\n"],
     "no seal": lambda: [b'{"number": "1"}\n'],
     "a list": lambda: [b"[1]\n"],
