@@ -9,12 +9,12 @@ import fcntl
 import json
 import os
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from urllib.error import HTTPError, URLError
 
-from standart.services.chain import GENESIS, Link
+from standart.services.chain import Link
 from standart.setting_kinds import shown_url
 
 _TAIL_BYTES: Final = 4096
