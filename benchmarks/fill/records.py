@@ -43,6 +43,14 @@ _LARGE_RUN = """
             o.id) AS number
         FROM ours o
     ),
+    sums AS (
+        SELECT outcome, 'in' AS direction, currency,
+            count(*) FILTER (WHERE outcome <> 'missing_there') AS count,
+            coalesce(sum(amount + (outcome = 'differing')::int)
+                FILTER (WHERE outcome <> 'missing_there'), 0) AS amount,
+            0 AS fee, count(*) AS our_count, sum(amount) AS our_amount
+        FROM numbered GROUP BY outcome, currency
+    ),
     run AS (
         INSERT INTO reconciliations (id, created_at, actor_name, file_name, file_digest,
             file_size, format, options, zone, starts_on, ends_before, date_tolerance, warnings,
@@ -52,7 +60,8 @@ _LARGE_RUN = """
             CAST(:until AS date), 0, '{}', count(*) FILTER (WHERE outcome <> 'missing_there'), 0,
             count(*) FILTER (WHERE outcome = 'matched'), 0,
             count(*) FILTER (WHERE outcome = 'missing_there'),
-            count(*) FILTER (WHERE outcome = 'differing'), '[]'
+            count(*) FILTER (WHERE outcome = 'differing'),
+            (SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') FROM sums s)
         FROM numbered RETURNING id
     )
     INSERT INTO reconciliation_rows (reconciliation_id, number, outcome, fields, matched_by,
@@ -70,4 +79,18 @@ _LARGE_RUN = """
     ORDER BY n.number
 """
 
-STEPS: Final = {"acts": _ACTS, "reconciliations": _RUNS, "a large one": _LARGE_RUN}
+_NOTED = """
+    INSERT INTO audit_log (created_at, actor_name, channel, action, object_type, object_id, after)
+    SELECT created_at, actor_name, 'panel', 'reconciliation.run', 'reconciliation', id::text,
+        jsonb_build_object('file', file_name, 'sha256', encode(file_digest, 'hex'),
+            'matched', matched, 'differing', differing, 'missing_here', missing_here,
+            'missing_there', missing_there)
+    FROM reconciliations ORDER BY number
+"""
+
+STEPS: Final = {
+    "acts": _ACTS,
+    "reconciliations": _RUNS,
+    "a large one": _LARGE_RUN,
+    "what is noted of them": _NOTED,
+}

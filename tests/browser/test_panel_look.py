@@ -196,7 +196,7 @@ def test_an_export_after_the_login_has_ended_leads_to_it(
     window.page.goto("/admin/transactions/export")
     connection.execute(text("DELETE FROM panel_sessions"))
     window.page.click("form[action$='/export/csv'] button")
-    window.page.wait_for_url("**/login")
+    window.page.wait_for_url("**/login?next=/admin/transactions/export")
 
 
 def test_pages_are_light(

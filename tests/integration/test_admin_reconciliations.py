@@ -154,7 +154,7 @@ def test_a_bad_file_leaves_nothing_and_says_where_it_is_wrong(
         (b"Order;Amount;Date\none;1;2026-02-03;\n", MAPPED, "столбцов 4, а должно быть 3"),
         (b"Order;Sum;Date\n", MAPPED, "столбца 'Amount' нет; есть: 'Order', 'Sum', 'Date'"),
         (b"Order\n", {"format": "1c"}, "здесь должно быть «1CClientBankExchange»"),
-        (b"", MAPPED, "Строка 1 файла: отсутствует: файл пуст"),
+        (b"", MAPPED, "Строка 1 файла: файл пуст"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_russian_too(
