@@ -233,7 +233,7 @@ def _seals(connection: Connection, settings: Settings) -> Result:
         return Result("seals", detail, remedy)
     head = chain.last(connection)
     if head is None:
-        return Result("seals", Phrase("nothing has been posted to seal"))
+        return Result("seals", Phrase("nothing is sealed yet"))
     place = settings.seal_anchor
     if place and lags.anchoring > ANCHOR_GRACE:
         remedy = Phrase("See what `standart worker` logs, and correct STANDART_SEAL_ANCHOR")
