@@ -132,9 +132,12 @@ def _served(app: Flask) -> Iterator[str]:
 def _picture(page: Page, folder: Path, name: str, look: Look) -> None:
     """Write the page as WebP, which only the debugger's own command can make."""
     scale, quality = (1, QUALITY) if name in WHOLE else (SMALLER, LESS)
+    if page.locator("figure.chart").count():
+        page.wait_for_selector("figure.chart .legend li")
     page.set_viewport_size({"width": look.width, "height": look.height})
     height = min(page.evaluate("document.documentElement.scrollHeight"), TALLEST)
     page.set_viewport_size({"width": look.width, "height": height})
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     session = page.context.new_cdp_session(page)
     shot = session.send(
         "Page.captureScreenshot",
