@@ -33,7 +33,7 @@ from standart.admin.language import gettext
 from standart.admin.webhook_sets import WebhookSets
 from standart.extensions import in_transaction, nudge, on_connection
 from standart.services import attempt_list, event_list, event_search, replay_service
-from standart.services.event_search import Found
+from standart.services.event_search import Page as EventPage
 
 _SHOWN_TROUBLES: Final = 10
 _SHOWN_ATTEMPTS: Final = 50
@@ -134,23 +134,23 @@ def _list(session: Session) -> dict[str, Any]:
     viewer = actor()
     connection = session.connection()
     asked = webhook_filters.read(session, viewer)
-    found = Found([])
+    found = EventPage([])
     if asked.wanted is not None:
-        found = event_search.find(
+        found = event_search.page(
             connection,
             viewer,
             asked.wanted,
             after=listing.after_row(),
             limit=listing.page_size() + 1,
+            seconds=0,
         )
-    rows = event_search.shown(connection, found.keys)
-    events: list[Wire] = [msgspec.json.decode(body) for body, _, _ in rows]
+    events: list[Wire] = [msgspec.json.decode(body) for body, _, _ in found.rows]
     names = queries.names_of(session, (UUID(event["user_id"]) for event in events))
     narrowed = asked.wanted.user_id if asked.wanted else None
     owner_id = narrowed if viewer.sees_all else viewer.user_id
     shown = listing.listing(
         [webhook_rows.summed_up(event, names) for event in events],
-        [listing.mark(key.created_at, key.id) for key in found.keys],
+        [listing.mark(*row[1:]) for row in found.rows],
         asked.chips,
     )
     if found.looked_to is not None:

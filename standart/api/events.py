@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from flask import Response
+from sqlalchemy import Connection
 
 from standart.api import auth, body, event_feed, listing, query, responses, schemas
 from standart.api.checks import uuid_of, uuid_or_none
+from standart.api.cursor import Position
 from standart.api.idempotency import claim
 from standart.api.restful import Resource
 from standart.extensions import nudge, on_connection
 from standart.models import DeliveryState
 from standart.services import attempt_list, event_list, event_search, key_service, replay_service
+from standart.services.access import Actor
 from standart.services.event_search import Wanted
 
 
@@ -31,14 +34,14 @@ class ListEvents(Resource):
             endpoint_id=uuid_or_none(asked.endpoint_id),
             state=DeliveryState(asked.state) if asked.state else None,
         )
-        return listing.answer(
-            digest,
-            "events",
-            asked,
-            lambda connection, actor, bounds: event_search.page(
-                connection, actor, wanted, **bounds
-            ),
-        )
+
+        def seek(
+            connection: Connection, actor: Actor, bounds: listing.Bounds
+        ) -> tuple[list[listing.Row], Position | None]:
+            found = event_search.page(connection, actor, wanted, **bounds)
+            return found.rows, found.looked_to
+
+        return listing.answer_search(digest, "events", asked, seek)
 
 
 class OneEvent(Resource):

@@ -16,7 +16,6 @@ from standart.api.fields import DEFAULT_LIMIT
 from standart.extensions import on_connection, settings
 from standart.services import key_service
 from standart.services.access import Actor
-from standart.services.event_search import Page
 from standart.services.key_service import KeyDigest
 
 Row = tuple[str, datetime, UUID]
@@ -48,11 +47,30 @@ def answer(
     digest: KeyDigest,
     name: str,
     asked: Asked,
-    read: Callable[[Connection, Actor, Bounds], Sequence[Row] | Page],
+    read: Callable[[Connection, Actor, Bounds], Sequence[Row]],
 ) -> Response:
     """Return the page of the list ``name`` that was asked for.
 
-    A search that ran out of time has fewer rows than the limit, and a cursor all the same.
+    Raises:
+        Unauthenticated, InvalidInput: as ``answer_search``.
+    """
+    return answer_search(
+        digest,
+        name,
+        asked,
+        lambda connection, actor, bounds: (read(connection, actor, bounds), None),
+    )
+
+
+def answer_search(
+    digest: KeyDigest,
+    name: str,
+    asked: Asked,
+    seek: Callable[[Connection, Actor, Bounds], tuple[Sequence[Row], Position | None]],
+) -> Response:
+    """Return the page that ``seek`` finds; besides its rows it says where it ran out of time.
+
+    Such a page has fewer rows than the limit, and a cursor all the same.
 
     Raises:
         Unauthenticated: nobody has the key of ``digest``.
@@ -66,8 +84,7 @@ def answer(
         sealer = Sealer(secret, name, actor, asked)
         # One row more than is shown says whether there is a next page.
         bounds: Bounds = {"after": sealer.open(asked.cursor), "limit": limit + 1}
-        found = read(connection, actor, bounds)
-        rows, goes_on = (found.rows, found.looked_to) if isinstance(found, Page) else (found, None)
+        rows, goes_on = seek(connection, actor, bounds)
         shown = rows[:limit]
         if len(rows) > limit:
             goes_on = shown[-1][1:]

@@ -8,12 +8,14 @@ wants more goes on from where the look ended.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
+from sqlalchemy import Row as SqlRow
 
 from standart.models import DeliveryState, Scope
 from standart.services.access import Actor
@@ -109,15 +111,19 @@ _OWNERS: Final = text(
     """
 )
 
-_BODIES: Final = text(
-    f"""
-    SELECT {EVENT_JSON} AS body, v.created_at, v.id
-    FROM unnest(CAST(:user_ids AS uuid[]), CAST(:ids AS uuid[])) WITH ORDINALITY
-        AS k (user_id, id, n)
-    JOIN events v ON v.user_id = k.user_id AND v.id = k.id
-    ORDER BY k.n
-    """
-)
+
+def _keys(found: str) -> str:
+    """SQL: where the events of the statement ``found`` stand, newest first."""
+    return f"SELECT * FROM ({found}) AS k ORDER BY k.created_at DESC, k.id DESC"
+
+
+def _bodies(found: str) -> str:
+    """SQL: the same on the wire, with their deliveries and attempts."""
+    return f"""
+        SELECT {EVENT_JSON} AS body, k.created_at, k.id
+        FROM ({found}) AS k JOIN events v ON v.user_id = k.user_id AND v.id = k.id
+        ORDER BY k.created_at DESC, k.id DESC
+        """
 
 
 def find(
@@ -134,17 +140,8 @@ def find(
     Raises:
         InsufficientScope: the actor may not read.
     """
-    actor.require(Scope.READ)
-    owners: set[UUID | None] = {wanted.user_id} if wanted.user_id else set()
-    if not actor.sees_all:
-        owners.add(actor.user_id)
-    owners |= _owners_of(connection, wanted)
-    if len(owners) > 1 or None in owners:
-        return Found([])
-    search = _Search(wanted, next(iter(owners), None), after, limit, look)
-    if search.open_states and search.are_few(connection):
-        return Found(search.among_few(connection))
-    return search.among_newest(connection)
+    rows, looked_to = _look(connection, actor, wanted, after, limit, look, _keys)
+    return Found([Key(row.user_id, row.id, row.created_at) for row in rows], looked_to)
 
 
 def page(
@@ -159,33 +156,49 @@ def page(
     """Return up to ``limit`` events behind ``after``, with their deliveries and attempts.
 
     What is rare among a long history is sought for so many seconds, in looks that go farther and
-    farther; whoever wants more goes on from ``looked_to``. A regular actor sees its own events,
-    whatever it asks.
+    farther; 0 is for one look. Whoever wants more goes on from ``looked_to``. A regular actor
+    sees its own events, whatever it asks.
 
     Raises:
         InsufficientScope: the actor may not read.
     """
     until, look = time.monotonic() + seconds, LOOK
-    found = find(connection, actor, wanted, after=after, limit=limit, look=look)
-    keys = found.keys
-    while found.looked_to is not None and time.monotonic() < until:
+    rows, looked_to = _look(connection, actor, wanted, after, limit, look, _bodies)
+    while looked_to is not None and time.monotonic() < until:
         look = min(2 * look, FARTHEST_LOOK)
-        behind, left = found.looked_to, limit - len(keys)
-        found = find(connection, actor, wanted, after=behind, limit=left, look=look)
-        keys += found.keys
-    return Page(shown(connection, keys), found.looked_to)
+        left = limit - len(rows)
+        more, looked_to = _look(connection, actor, wanted, looked_to, left, look, _bodies)
+        rows += more
+    return Page([(row.body, row.created_at, row.id) for row in rows], looked_to)
 
 
-def shown(connection: Connection, keys: list[Key]) -> list[Row]:
-    """Return events with their deliveries and attempts, in the same order.
-
-    One that was purged since it was found is left out.
-    """
-    if not keys:
-        return []
-    parameters = {"user_ids": [key.user_id for key in keys], "ids": [key.id for key in keys]}
-    rows = connection.execute(_BODIES, parameters)
-    return [(row.body, row.created_at, row.id) for row in rows]
+def _look(
+    connection: Connection,
+    actor: Actor,
+    wanted: Wanted,
+    after: Place | None,
+    limit: int,
+    look: int,
+    shown: Callable[[str], str],
+) -> tuple[list[SqlRow[Any]], Place | None]:
+    """Return what is found as ``shown`` shows it, and where to go on if that was too little."""
+    actor.require(Scope.READ)
+    owners: set[UUID | None] = {wanted.user_id} if wanted.user_id else set()
+    if not actor.sees_all:
+        owners.add(actor.user_id)
+    # A stranger's transaction is not in the index of a known owner; for a stranger's endpoint
+    # all that the owner has would be looked through in vain.
+    if not owners or wanted.endpoint_id is not None:
+        owners |= _owners_of(connection, wanted)
+    if len(owners) > 1 or None in owners:
+        return [], None
+    search = _Search(wanted, next(iter(owners), None), after, limit, look)
+    if search.open_states and search.are_few(connection):
+        return search.read(connection, shown(search.among_few())), None
+    rows = search.read(connection, shown(search.among_newest()))
+    if not search.is_narrowed or len(rows) >= limit:
+        return rows, None
+    return rows, search.end_of_look(connection)
 
 
 def delivered_so(wanted: Wanted) -> str:
@@ -253,55 +266,68 @@ class _Search:
         values = {**self._owned(), "most": FEW + 1}
         return int(connection.execute(text(bounded), values).scalar_one()) <= FEW
 
-    def among_few(self, connection: Connection) -> list[Key]:
-        """Find what is wanted among all that are in those states."""
-        statement = f"""
+    def among_few(self) -> str:
+        """SQL: what is wanted among all that are in those states."""
+        return f"""
             SELECT v.user_id, v.id, v.created_at FROM (
                 SELECT DISTINCT d.user_id, d.event_id FROM ({self._open()}) AS d
                 WHERE {delivered_so(self._wanted)}
             ) AS c JOIN events v ON v.user_id = c.user_id AND v.id = c.event_id
-            WHERE {self._all([*self._of_event(), *self._of_type()])}
+            WHERE {_all([*self._of_event(), *self._of_type()])}
             ORDER BY v.created_at DESC, v.id DESC LIMIT :limit
             """
-        return self._keys(connection, statement)
 
-    def among_newest(self, connection: Connection) -> Found:
-        """Find what is wanted among the newest events behind the place."""
-        inner, outer = self._of_event(), self._of_type()
-        if outer and self._has_index():
-            inner, outer = [*inner, *outer, "v.transaction_id IS NULL"], []
+    def among_newest(self) -> str:
+        """SQL: what is wanted among the newest events behind the place."""
+        narrowing = self._narrowing()
+        self._values["look"] = self._look if narrowing else self._limit
+        return f"""
+            SELECT v.user_id, v.id, v.created_at FROM ({self._newest()} LIMIT :look) AS v
+            WHERE {_all(narrowing)} ORDER BY v.created_at DESC, v.id DESC LIMIT :limit
+            """
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether a look may go through events that are not wanted."""
+        return bool(self._narrowing())
+
+    def end_of_look(self, connection: Connection) -> Place | None:
+        """Return the last event of a look that went its whole way."""
+        last = self.read(connection, f"{self._newest()} OFFSET :look - 1 LIMIT 1")
+        return (last[0].created_at, last[0].id) if last else None
+
+    def read(self, connection: Connection, statement: str) -> list[SqlRow[Any]]:
+        """Return the rows of one of these statements."""
+        return list(connection.execute(text(statement), {**self._values, **self._owned()}))
+
+    def _newest(self) -> str:
+        conditions = self._of_event()
+        if self._has_index():
+            conditions += [*self._of_type(), "v.transaction_id IS NULL"]
+        return f"""SELECT v.user_id, v.id, v.created_at, v.type FROM events v
+            WHERE {_all(conditions)} ORDER BY v.created_at DESC, v.id DESC"""
+
+    def _narrowing(self) -> list[str]:
+        """SQL: what must hold of an event that no index finds."""
+        conditions = [] if self._has_index() else self._of_type()
         if self._wanted.of_deliveries:
             # Not EXISTS, which may become a join over all deliveries of an endpoint.
-            outer.append(
+            conditions.append(
                 f"""(SELECT true FROM deliveries d WHERE d.user_id = v.user_id
                 AND d.event_id = v.id AND {delivered_so(self._wanted)} LIMIT 1)"""
             )
-        self._values["look"] = self._look if outer else self._limit
-        newest = f"""SELECT v.user_id, v.id, v.created_at, v.type FROM events v
-            WHERE {self._all(inner)} ORDER BY v.created_at DESC, v.id DESC"""
-        keys = self._keys(
-            connection,
-            f"""
-            SELECT v.user_id, v.id, v.created_at FROM ({newest} LIMIT :look) AS v
-            WHERE {self._all(outer)} ORDER BY v.created_at DESC, v.id DESC LIMIT :limit
-            """,
-        )
-        if not outer or len(keys) >= self._limit:
-            return Found(keys)
-        end = connection.execute(text(f"{newest} OFFSET :look - 1 LIMIT 1"), self._values)
-        last = end.one_or_none()
-        return Found(keys, None if last is None else (last.created_at, last.id))
+        return conditions
 
     def _has_index(self) -> bool:
         """Whether what is of the type is found by it: few events are about no transaction."""
-        type_ = self._wanted.type or ""
-        return self._owner_id is None and not type_.startswith("transaction.")
+        type_ = self._wanted.type
+        return type_ is not None and self._owner_id is None and not type_.startswith("transaction.")
 
     def _open(self) -> str:
         owned = [f"d.{name} = :{name}" for name in self._owned()]
         return " UNION ALL ".join(
             f"""(SELECT d.user_id, d.id, d.event_id, d.endpoint_id, d.state FROM deliveries d
-            WHERE {self._all([f"d.state = '{state.value}'", *owned])})"""
+            WHERE {_all([f"d.state = '{state.value}'", *owned])})"""
             for state in self.open_states
         )
 
@@ -334,10 +360,6 @@ class _Search:
         self._values["type"] = self._wanted.type
         return ["v.type = :type"]
 
-    def _all(self, conditions: list[str]) -> str:
-        return " AND ".join(conditions) or "true"
 
-    def _keys(self, connection: Connection, statement: str) -> list[Key]:
-        values = {**self._values, **self._owned()}
-        rows = connection.execute(text(statement), values)
-        return [Key(row.user_id, row.id, row.created_at) for row in rows]
+def _all(conditions: list[str]) -> str:
+    return " AND ".join(conditions) or "true"
