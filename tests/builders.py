@@ -25,7 +25,7 @@ from standart.services import (
 )
 from standart.services.access import SYSTEM, Actor, Origin
 from standart.services.key_service import KeyDigest, digest_of
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from standart.webhooks import signing
 
 ORIGIN = Origin("test")

@@ -24,7 +24,7 @@ from standart.models import Role, User
 from standart.services import key_service, transaction_service
 from standart.services.access import SYSTEM, Actor, Origin, operator
 from standart.services.key_service import KeyDigest
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 
 ORIGIN = Origin("benchmark")
 

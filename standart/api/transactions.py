@@ -13,7 +13,7 @@ from standart.api.restful import Resource
 from standart.clock import new_id
 from standart.extensions import nudge, on_connection, settings
 from standart.services import transaction_list, transaction_service
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from standart.states import TransactionStatus
 
 

@@ -16,7 +16,7 @@ from standart.models import Role, Transaction, User
 from standart.services import endpoint_service, key_service, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, Origin, operator
 from standart.services.key_service import KeyDigest
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 
 COUNT = 300
 ORIGIN = Origin("demo")

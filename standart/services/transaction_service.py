@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -22,40 +21,20 @@ from standart import money
 from standart.clock import new_id
 from standart.db import unit
 from standart.errors import (
-    IdConflict,
     LimitExceeded,
     NotFound,
-    ReferenceTaken,
     Unauthenticated,
 )
 from standart.models import Scope
-from standart.services import joint_confirm, limit_service, merchants
+from standart.services import joint_confirm, limit_service, transaction_request
 from standart.services import transaction_sql as sql
 from standart.services.access import Actor, Origin
 from standart.services.approval_service import NOBODY_ELSE, Thresholds, needs_two
 from standart.services.guarded import Run, act, who_asks
 from standart.services.idempotency_service import Answer, IdempotencyClaim
 from standart.services.key_service import KeyDigest
+from standart.services.transaction_request import NewTransaction
 from standart.states import Action, TransactionStatus, target_of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewTransaction:
-    """What a client asks for; ``amount`` is exact decimal text.
-
-    ``id`` is the client's own choice, ``user_id`` names the merchant when an admin asks.
-    ``fresh_id`` serves where the client chose none; it is drawn here, so that running the
-    same request twice (the connection died after the commit) makes one transaction.
-    """
-
-    amount: str
-    currency: str | None = None
-    id: UUID | None = None
-    reference: str | None = None
-    description: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    user_id: UUID | None = None
-    fresh_id: UUID = field(default_factory=new_id)
 
 
 def create(
@@ -88,13 +67,14 @@ def create(
         actor, kept = who_asks(connection, digest, origin, Scope.WRITE, claim)
         if kept:
             return kept
-        owner_id, amount = _terms(connection, actor, new)
-        answer = _same_again(connection, actor, owner_id, amount, new)
-        if answer is None:
-            _require_free_reference(connection, owner_id, new)
-            if limit_service.has_limits(connection, owner_id):
-                raise _Limited(owner_id, amount)
-        return answer
+        owner_id, amount = transaction_request.terms(connection, actor, new)
+        if transaction_request.is_repeated(connection, owner_id, amount, new):
+            body = _read_settled(connection, actor, new.wanted_id)
+            return Answer(200 if new.id else 201, body)
+        transaction_request.require_free_reference(connection, owner_id, new)
+        if limit_service.has_limits(connection, owner_id):
+            raise _Limited(owner_id, amount)
+        return None
 
     def explain_limited() -> Answer | None:
         with suppress(_Limited):
@@ -114,9 +94,9 @@ def _parameters(digest: KeyDigest, new: NewTransaction, ttl_seconds: int) -> dic
     return {
         "digest": digest.value,
         "scope": Scope.WRITE.value,
-        "amount": new.amount if _is_sound(new) else None,
+        "amount": new.amount if transaction_request.is_sound(new) else None,
         "currency": new.currency,
-        "id": new.id or new.fresh_id,
+        "id": new.wanted_id,
         "user_id": new.user_id,
         "reference": new.reference,
         "description": new.description,
@@ -248,78 +228,6 @@ def expire_overdue(connection: Connection, *, batch: int = 500) -> int:
             },
         ).scalar_one()
     )
-
-
-def _is_sound(new: NewTransaction) -> bool:
-    """Whether the statement may see the amount: PostgreSQL reads texts that are no amounts.
-
-    Without an amount nothing is created, and the explaining path says what is wrong.
-    """
-    known = new.currency is None or new.currency in money.CURRENCIES
-    return known and money.may_be_amount(new.amount)
-
-
-def _terms(connection: Connection, actor: Actor, new: NewTransaction) -> tuple[UUID, money.Money]:
-    """Return whose transaction it shall be and its exact amount, or say what is wrong."""
-    merchant = merchants.meant_by(connection, actor, new.user_id)
-    actor.require_keeper(merchant.id)
-    currency = merchant.currency if new.currency is None else new.currency
-    return merchant.id, money.parse_amount(new.amount, currency)
-
-
-_REFERENCE_TAKEN = text(
-    """
-    SELECT EXISTS (SELECT FROM transactions t JOIN users u ON u.id = t.user_id
-        WHERE t.user_id = :user_id AND t.reference = :reference AND u.unique_reference
-          AND t.id <> :id)
-    """
-)
-
-
-def _require_free_reference(connection: Connection, user_id: UUID, new: NewTransaction) -> None:
-    """Refuse a second transaction of a reference where the merchant wants one at most.
-
-    The transaction of the very id that was asked for may have been committed since we
-    looked for it; that is no second one.
-
-    Raises:
-        ReferenceTaken: also by one that was canceled or has expired.
-    """
-    taken = {"user_id": user_id, "reference": new.reference, "id": new.id or new.fresh_id}
-    if new.reference is not None and connection.scalar(_REFERENCE_TAKEN, taken):
-        raise ReferenceTaken
-
-
-_SAME = text(
-    """
-    SELECT user_id, amount, currency, reference, description, metadata
-    FROM transactions WHERE id = :id
-    """
-)
-
-
-def _same_again(
-    connection: Connection,
-    actor: Actor,
-    owner_id: UUID,
-    amount: money.Money,
-    new: NewTransaction,
-) -> Answer | None:
-    """Answer a repeated id with the transaction that it made: 200, 201 for a fresh one.
-
-    Raises:
-        IdConflict: the id has other content or another owner; shows nothing of the row.
-    """
-    transaction_id = new.id or new.fresh_id
-    row = connection.execute(_SAME, {"id": transaction_id}).one_or_none()
-    if row is None:
-        return None
-    asked = (owner_id, amount.amount, amount.currency, new.reference, new.description)
-    found = (row.user_id, row.amount, row.currency, row.reference, row.description)
-    if found != asked or row.metadata != new.metadata:
-        raise IdConflict
-    body = _read_settled(connection, actor, transaction_id)
-    return Answer(200 if new.id else 201, body)
 
 
 def _settle(

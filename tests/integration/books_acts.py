@@ -39,7 +39,7 @@ from standart.services.late_payment_service import LatePayment
 from standart.services.ledger_service import Balance
 from standart.services.payout_service import NewPayout
 from standart.services.refund_service import NewRefund
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.builders import make_endpoint, make_key, make_user
 from tests.integration.books_model import ALONE, LISTENER, ONE, Fee, shown
 from tests.integration.concurrency import outcome

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from standart.errors import InvalidInput
 from standart.services import transaction_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.builders import ORIGIN, TestUser
 
 PATH = "/create_transaction"

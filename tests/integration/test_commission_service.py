@@ -12,7 +12,7 @@ from standart import money
 from standart.encryption import Keyring
 from standart.services import transaction_service
 from standart.services import transaction_sql as sql
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.builders import ORIGIN, make_user
 from tests.integration.books import findings
 

@@ -27,7 +27,7 @@ from standart.services import (
 )
 from standart.services.access import SYSTEM
 from standart.services.fee_service import ScheduleState
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.books import findings
 from tests.integration.concurrency import blocked, together, wait_until

@@ -18,7 +18,7 @@ from standart.encryption import Keyring
 from standart.errors import IdempotencyKeyInFlight, LimitExceeded, ReferenceTaken
 from standart.models import LimitKind
 from standart.money import Money
-from standart.services import limit_service, transaction_service
+from standart.services import limit_service, transaction_request, transaction_service
 from standart.services.idempotency_service import Answer
 from tests.builders import ORIGIN, SHORT, TestUser, make_user
 from tests.integration.books import findings
@@ -282,15 +282,15 @@ def test_its_own_id_committed_between_two_looks_is_no_taken_reference(
     want_unique_references(engine, merchant)
     limit(engine, merchant, LimitKind.DAILY_COUNT, 5)
     same = creating(engine, merchant, id=uuid4(), reference="order-1")
-    look, others = transaction_service._same_again, [same]
+    look, others = transaction_request.is_repeated, [same]
 
-    def look_and_be_overtaken(*asked: Any) -> Answer | None:
-        answer = look(*asked)
+    def look_and_be_overtaken(*asked: Any) -> bool:
+        found = look(*asked)
         if others:
             assert others.pop()().status == 201
-        return answer
+        return found
 
-    monkeypatch.setattr(transaction_service, "_same_again", look_and_be_overtaken)
+    monkeypatch.setattr(transaction_request, "is_repeated", look_and_be_overtaken)
 
     assert same().status == 200
 

@@ -18,7 +18,7 @@ from standart.encryption import Keyring
 from standart.errors import IdempotencyKeyInFlight, NotPending
 from standart.services import guarded, ledger_service, transaction_service, webhook_service
 from standart.services.idempotency_service import Answer, IdempotencyClaim
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from standart.services.webhook_work import AttemptResult
 from tests.builders import (
     ORIGIN,

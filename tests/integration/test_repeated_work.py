@@ -5,13 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from standart.services import transaction_service
+from standart.services.transaction_request import NewTransaction
 from tests.builders import ORIGIN, TestUser, row_counts
 
 
 def test_a_create_that_runs_twice_makes_one_transaction(
     connection: Connection, merchant: TestUser
 ) -> None:
-    new = transaction_service.NewTransaction(amount="5.00")
+    new = NewTransaction(amount="5.00")
 
     first, second = (
         transaction_service.create(connection, merchant.digest, ORIGIN, new, ttl_seconds=900)

@@ -34,7 +34,7 @@ from standart.models import Role
 from standart.services import ledger_service, transaction_list, transaction_service, user_service
 from standart.services.access import SYSTEM
 from standart.services.idempotency_service import Answer, IdempotencyClaim
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from standart.states import TransactionStatus
 from tests.builders import ORIGIN, TestUser, empty, make_user, overdue, row_counts
 from tests.integration.books import findings

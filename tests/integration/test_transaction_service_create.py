@@ -23,7 +23,7 @@ from standart.errors import (
 from standart.models import Scope, User
 from standart.services import key_service, transaction_service, user_service
 from standart.services.access import SYSTEM
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.builders import ORIGIN, TestUser, make_transaction, make_user, row_counts
 from tests.integration.calls import TTL, claim, create, wrong_fields
 

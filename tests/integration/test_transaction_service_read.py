@@ -19,7 +19,7 @@ from standart.models import Role, Scope
 from standart.services import key_service, transaction_list, transaction_service, user_service
 from standart.services.access import SYSTEM, Actor, operator
 from standart.services.idempotency_service import Answer
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from standart.states import TransactionStatus
 from tests.builders import ORIGIN, SHORT, TestUser, make_transaction, make_user, overdue, row_counts
 from tests.integration.concurrency import blocked, uncommitted, wait_until

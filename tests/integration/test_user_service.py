@@ -28,7 +28,7 @@ from standart.services import (
 )
 from standart.services.access import SYSTEM
 from standart.services.idempotency_service import Answer, IdempotencyClaim
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.builders import (
     ORIGIN,
     PASSWORD,

@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from standart.db import autocommit
 from standart.errors import NotPending
 from standart.services import transaction_service
-from standart.services.transaction_service import NewTransaction
+from standart.services.transaction_request import NewTransaction
 from tests.acceptance.client import Client, Reply
 from tests.acceptance.load import AMOUNTS, CANCEL, CONFIRM, CREATE, Act, ClientLog
 from tests.acceptance.processes import until
