@@ -16,9 +16,9 @@ from datetime import date
 from types import MappingProxyType
 from typing import Final
 
-from standart import money
 from standart.bank_files import lines as encodings
 from standart.bank_files import tokens, values
+from standart.bank_files.accounts import ACCOUNT, RECEIVED, SPENT, Accounts
 from standart.bank_files.layout import Layout
 from standart.bank_files.lines import Lines
 from standart.bank_files.records import (
@@ -50,14 +50,13 @@ _ACCOUNT_BEGINS, _ACCOUNT_ENDS = "СекцияРасчСчет", "КонецРа
 _DOCUMENT_BEGINS, _DOCUMENT_ENDS = "СекцияДокумент", "КонецДокумента"
 _FILE_ENDS: Final = "КонецФайла"
 
-_START, _END, _ACCOUNT = "ДатаНачала", "ДатаКонца", "РасчСчет"
-_OPENING, _RECEIVED = "НачальныйОстаток", "ВсегоПоступило"
-_SPENT, _CLOSING = "ВсегоСписано", "КонечныйОстаток"
+_START, _END = "ДатаНачала", "ДатаКонца"
+_OPENING, _CLOSING = "НачальныйОстаток", "КонечныйОстаток"
 _NUMBER, _DAY, _SUM = "Номер", "Дата", "Сумма"
 _PAYER, _PAYEE = "ПлательщикСчет", "ПолучательСчет"
 _LEFT, _CAME, _PURPOSE = "ДатаСписано", "ДатаПоступило", "НазначениеПлатежа"
 
-_OF_ACCOUNT: Final = frozenset((_START, _END, _ACCOUNT, _OPENING, _RECEIVED, _SPENT, _CLOSING))
+_OF_ACCOUNT: Final = frozenset((_START, _END, ACCOUNT, _OPENING, RECEIVED, SPENT, _CLOSING))
 _OF_DOCUMENT: Final = frozenset((_NUMBER, _DAY, _SUM, _PAYER, _PAYEE, _LEFT, _CAME))
 _TEXTS: Final = frozenset(
     [f"{name}{number}" for name in ("Плательщик", "Получатель") for number in ("", "1")]
@@ -65,7 +64,6 @@ _TEXTS: Final = frozenset(
 )
 
 _LONGEST_TEXT: Final = 1000
-_MOST_ACCOUNTS: Final = 1000
 
 
 @dataclass(slots=True)
@@ -82,17 +80,6 @@ class _Section:
         return self.values.get(key, "")
 
 
-@dataclass(slots=True)
-class _Turnover:
-    """What went through an account in minor units, as stated and as the documents say."""
-
-    currency: str
-    stated_in: int | None = None
-    stated_out: int | None = None
-    came: int = 0
-    went: int = 0
-
-
 class _Exchange:
     """The state of reading one file."""
 
@@ -100,7 +87,7 @@ class _Exchange:
         self._lines, self._layout, self._facts = lines, layout, facts
         # The format has days in this form only, whatever a CSV file would have.
         self._days = values.Days("DD.MM.YYYY", layout.zone)
-        self._accounts: dict[str, _Turnover] = {}
+        self._accounts = Accounts(layout.currency)
         self._section: _Section | None = None
         self._head = _Section("", 1)
         self._ended = False
@@ -207,8 +194,8 @@ class _Exchange:
         head, number = self._head, self._lines.number
         if key == "Кодировка":
             self._check_encoding(value)
-        elif key == _ACCOUNT:
-            self._own(value, number)
+        elif key == ACCOUNT:
+            self._accounts.own(value, number)
         elif key in (_START, _END):
             if key in head.values:
                 raise self._said_twice(key, head)
@@ -226,17 +213,6 @@ class _Exchange:
                 value=value,
                 encoding=self._lines.encoding,
             )
-
-    def _own(self, account: str, line: int) -> _Turnover:
-        """Return what is known of one of the file's accounts, noting a new one."""
-        if not account:
-            raise wrong(line, Phrase("has no value for %(key)s", key=_ACCOUNT))
-        if account not in self._accounts:
-            if len(self._accounts) == _MOST_ACCOUNTS:
-                raise wrong(line, Phrase("is of more than %(most)s accounts", most=_MOST_ACCOUNTS))
-            currency = values.currency_of_account(account) or self._layout.currency
-            self._accounts[account] = _Turnover(currency)
-        return self._accounts[account]
 
     def _period(self, section: _Section) -> None:
         """Check a stated period as soon as both ends are known; the header's is the file's."""
@@ -257,24 +233,20 @@ class _Exchange:
 
     def _account(self, section: _Section) -> None:
         self._period(section)
-        turnover = self._own(section.get(_ACCOUNT), self._lines.number)
+        turnover = self._accounts.own(section.get(ACCOUNT), self._lines.number)
         sums = {
             key: self._sum(section, key, turnover.currency)
-            for key in (_OPENING, _RECEIVED, _SPENT, _CLOSING)
+            for key in (_OPENING, RECEIVED, SPENT, _CLOSING)
             if section.get(key)
         }
         if len(sums) == 4:
-            expected = sums[_OPENING] + sums[_RECEIVED] - sums[_SPENT]
+            expected = sums[_OPENING] + sums[RECEIVED] - sums[SPENT]
             if expected != sums[_CLOSING]:
                 line = section.lines[_CLOSING]
-                sum_of = f"{_OPENING} + {_RECEIVED} - {_SPENT}"
+                sum_of = f"{_OPENING} + {RECEIVED} - {SPENT}"
                 message = Phrase("%(sum)s is not %(key)s", sum=sum_of, key=_CLOSING)
                 raise wrong(line, message)
-        # An account may have a section for each of its days.
-        if _RECEIVED in sums:
-            turnover.stated_in = (turnover.stated_in or 0) + sums[_RECEIVED]
-        if _SPENT in sums:
-            turnover.stated_out = (turnover.stated_out or 0) + sums[_SPENT]
+        turnover.state(came=sums.get(RECEIVED), went=sums.get(SPENT))
 
     def _sum(self, section: _Section, key: str, currency: str) -> int:
         text, sign = section.get(key), 1
@@ -290,7 +262,7 @@ class _Exchange:
         payee = self._accounts.get(section.get(_PAYEE))
         own = payer or payee
         if own is None:
-            message = Phrase("begins a document of no account that is a %(key)s", key=_ACCOUNT)
+            message = Phrase("begins a document of no account that is a %(key)s", key=ACCOUNT)
             raise wrong(section.line, message)
         if not section.get(_SUM):
             raise wrong(section.line, Phrase("begins a document without %(key)s", key=_SUM))
@@ -356,32 +328,12 @@ class _Exchange:
             message = Phrase("is missing: the file ends without %(key)s", key=_FILE_ENDS)
             raise wrong(number, message)
         if not self._accounts:
-            raise wrong(number - 1, Phrase("ends a file that names no %(key)s", key=_ACCOUNT))
+            raise wrong(number - 1, Phrase("ends a file that names no %(key)s", key=ACCOUNT))
         if count == 0 and not (self._facts.first_day and self._facts.last_day):
             message = Phrase("ends a file without documents and without a period")
             raise wrong(number - 1, message)
         self._facts.encoding = self._lines.encoding or ""
-        for account, turnover in self._accounts.items():
-            self._compare(account, turnover)
-
-    def _compare(self, account: str, turnover: _Turnover) -> None:
-        for key, stated, found in (
-            (_RECEIVED, turnover.stated_in, turnover.came),
-            (_SPENT, turnover.stated_out, turnover.went),
-        ):
-            if stated is not None and stated != found:
-                said, summed = (
-                    money.format_minor(each, turnover.currency) for each in (stated, found)
-                )
-                self._facts.warnings.append(
-                    Phrase(
-                        "%(account)s: %(key)s is %(said)s, its documents make %(summed)s",
-                        account=account[:34],
-                        key=key,
-                        said=said,
-                        summed=summed,
-                    )
-                )
+        self._facts.warnings += self._accounts.warnings()
 
     def _said_twice(self, key: str, section: _Section) -> Exception:
         return self._wrong(

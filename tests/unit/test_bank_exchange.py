@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standart.bank_files import exchange
+from standart.bank_files import accounts, exchange
 from standart.bank_files.layout import Layout
 from standart.bank_files.reading import BankFile
 from standart.bank_files.records import Direction, FileFormat, Record
@@ -290,7 +290,7 @@ def test_a_file_has_a_largest_number_of_documents(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_file_has_a_largest_number_of_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_MOST_ACCOUNTS", 1)
+    monkeypatch.setattr(accounts, "_MOST", 1)
     assert "is of more than 1 accounts" in refused(HEAD + f"РасчСчет={OTHER}\n")
 
 
