@@ -15,8 +15,16 @@ from typing import Any, TypeVar, cast
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from sqlalchemy import DateTime, Engine, Enum, MetaData, create_engine, event, text
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy import (
+    DateTime,
+    Engine,
+    Enum,
+    MetaData,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -253,7 +261,8 @@ def is_transient(error: Exception) -> bool:
     )
 
 
-_DIALECT: Dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # the library has no type here
+DIALECT: Dialect = make_url("postgresql+psycopg://").get_dialect()()
+"""How the driver wants to be spoken to, for what is compiled without a connection."""
 
 
 class HotStatement:
@@ -270,7 +279,7 @@ class HotStatement:
         """``sql`` loses its indentation: the driver remembers the parts of short texts only."""
         self.text = " ".join(sql.split())
         # The dialect doubles percent signs and turns :name into what the driver reads.
-        self._driver_sql = str(text(self.text).compile(dialect=_DIALECT))
+        self._driver_sql = str(text(self.text).compile(dialect=DIALECT))
 
     def __str__(self) -> str:
         return self.text

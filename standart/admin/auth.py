@@ -69,7 +69,6 @@ class PanelUser:
         return str(self.visitor.user_id)
 
 
-@login.request_loader  # type: ignore[untyped-decorator]  # Flask-Login has no types
 def load_user(incoming: Request) -> PanelUser | None:
     """Return who is behind the token in the cookie, as the database sees the user now."""
     token = incoming.cookies.get(cookie_name(SESSION_COOKIE))
@@ -106,6 +105,7 @@ def init_app(app: Flask) -> None:
     """
     app.login_manager = login  # type: ignore[attr-defined]  # where Flask-Login looks
     login.session_protection = None
+    login.request_loader(load_user)
     app.config["REMEMBER_COOKIE_NAME"] = "standart_unused"
     app.register_blueprint(panel)
 

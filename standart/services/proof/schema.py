@@ -11,15 +11,12 @@ from typing import Any, Final
 
 from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Table, text
 from sqlalchemy import UniqueConstraint as Unique
-from sqlalchemy.dialects import postgresql
 
-from standart.db import Base
+from standart.db import DIALECT, Base
 from standart.services.findings import Finding
 from standart.services.proof import queries
 
 INVARIANTS: Final = ("references_are_whole", "constraints_hold")
-
-_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # the library has no type here
 
 
 def check(connection: Connection) -> Iterator[Finding]:
@@ -59,7 +56,7 @@ def _key(table: Table, alias: str) -> str:
 
 
 def _sql(expression: Any) -> str:
-    compiled = expression.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})
+    compiled = expression.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
     # A colon of the expression is none of ours.
     return str(compiled).replace(":", r"\:").replace("%%", "%")
 
