@@ -45,17 +45,21 @@ MOZILLA = "Mozilla/5.0"
                 f"{MOZILLA} (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 "
                 "(KHTML, like Gecko) Version/17.5 Safari/605.1.15"
             ),
-            "Safari 17, macOS",
+            "Safari 17, Mac OS X",
         ),
         (
             (
                 f"{MOZILLA} (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 "
                 "(KHTML, like Gecko) CriOS/126.0 Mobile/15E148 Safari/604.1"
             ),
-            "Chrome 126, iOS",
+            "Chrome Mobile iOS 126, iOS",
         ),
-        (f"{MOZILLA} (X11; Ubuntu; rv:127.0) Gecko/20100101 Firefox/127.0", "Firefox 127"),
-        ("curl/8.5.0", "curl/8.5.0"),
+        (
+            f"{MOZILLA} (X11; Ubuntu; rv:127.0) Gecko/20100101 Firefox/127.0",
+            "Firefox 127, Ubuntu",
+        ),
+        ("curl/8.5.0", "curl 8"),
+        ("a till of our own", "a till of our own"),
         ("<script>alert(1)</script>", "<script>alert(1)</script>"),
     ],
 )
