@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Generic, TypeVar
@@ -57,6 +57,16 @@ def link(**changes: str | None) -> str:
     # let an address such as ?_scheme=javascript choose what the page links to.
     query = urlencode({key: value for key, value in kept.items() if value})
     return f"{request.path}?{query}" if query else request.path
+
+
+def tabs(
+    current: str, labels: Mapping[str, object], address: Callable[[str | None], str]
+) -> list[tuple[str, str, bool]]:
+    """Return what a list may be narrowed to: words, address, whether it is this one.
+
+    The code "" is for the whole list; its address is asked for with ``None``.
+    """
+    return [(str(words), address(code or None), code == current) for code, words in labels.items()]
 
 
 def chips(filters: dict[str, tuple[str, str]]) -> list[Chip]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from standart import money
-from standart.admin import downloads, listing, messages, queries
+from standart.admin import downloads, formats, listing, messages, queries
 from standart.admin.base import Page, actor, page
 from standart.admin.language import gettext
 from standart.admin.movement_forms import merchant_of
@@ -138,7 +138,11 @@ def _details(session: Session, run_id: UUID) -> dict[str, Any]:
     return {
         "run": run,
         "outcome": outcome.value if outcome else "",
-        "outcomes": [(each.value, run.count_of(each)) for each in Outcome],
+        "pages": listing.tabs(
+            outcome.value if outcome else "",
+            {"": gettext("All"), **{each.value: _counted(run, each) for each in Outcome}},
+            lambda code: url_for(".run", run_id=run.id, outcome=code),
+        ),
         "names": queries.names_of(session, ids),
         "totals": [_total(each) for each in run.totals],
         "listing": listing.listing(
@@ -171,6 +175,12 @@ def _total(total: dict[str, Any]) -> dict[str, Any]:
 
 
 _NAMES: Final = text("SELECT id, name FROM users WHERE id = ANY (:ids)")
+
+
+def _counted(run: Run, outcome: Outcome) -> str:
+    return (
+        f"{messages.label(messages.MATCHES, outcome.value)}: {formats.count(run.count_of(outcome))}"
+    )
 
 
 def _report(by: Actor, run: Run, outcome: Outcome | None) -> Iterator[list[str]]:

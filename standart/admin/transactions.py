@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from flask import Response, flash, redirect, url_for
+from flask import Response, flash, redirect, request, url_for
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -266,12 +266,26 @@ def _list(session: Session) -> dict[str, Any]:
     found = _with_names(session, [row[0] for row in rows])
     marks = [listing.mark(row[1], row[2]) for row in rows]
     return {
+        **_frame(asked),
         "listing": listing.two_way(found, marks, asked.chips),
-        "asked": asked,
         "conditions": conditions,
         "too_slow": False,
         "user_names": queries.first_names(session, _OFFERED_NAMES) if viewer.sees_all else [],
-        "parameters": transaction_filters.parameters(),
+    }
+
+
+def _frame(asked: Asked) -> dict[str, Any]:
+    """Return what stands around the rows, whatever they are."""
+    parameters = transaction_filters.parameters()
+    size = request.args.get("limit") or None
+    return {
+        "asked": asked,
+        "states": listing.tabs(
+            asked.texts["status"],
+            {"": gettext("All"), **messages.STATUSES},
+            lambda status: url_for(".index", **{**parameters, "status": status, "limit": size}),
+        ),
+        "parameters": parameters,
         "place": transaction_filters.place(),
         "carried": transaction_filters.way_back(),
         "sizes": listing.PAGE_SIZES,
@@ -284,17 +298,11 @@ def _unread(session: Session) -> dict[str, Any]:
     """Return the page with its filters, of which it took too long to read the rows."""
     asked = transaction_filters.read(session, actor())
     return {
+        **_frame(asked),
         "listing": listing.two_way([], [], asked.chips),
-        "asked": asked,
         "conditions": None,
         "too_slow": True,
         "user_names": [],
-        "parameters": transaction_filters.parameters(),
-        "place": transaction_filters.place(),
-        "carried": transaction_filters.way_back(),
-        "sizes": listing.PAGE_SIZES,
-        "size": listing.page_size(),
-        "most": bulk_service.MOST,
     }
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from standart.admin import listing, messages
+from standart.admin import messages
 from standart.admin.endpoints import Wire
-from standart.admin.language import gettext
 from standart.observability import masked, redact
 
 
@@ -28,14 +27,6 @@ def summed_up(event: Wire, names: dict[str, str]) -> Wire:
         "sent_at": max((each["created_at"] for each in last), default=None),
         "next_at": min(due, default=None),
     }
-
-
-def state_tabs(current: str) -> list[tuple[str, str, bool]]:
-    """Return the states of deliveries to choose from: words, address, whether it is this one."""
-    return [
-        (name, listing.link(state=state or None, after=None), state == current)
-        for state, name in (("", gettext("All events")), *messages.DELIVERY_STATES.items())
-    ]
 
 
 def clean_attempt(attempt: Wire) -> Wire:

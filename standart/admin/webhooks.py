@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from standart.admin import (
     health,
     listing,
+    messages,
     queries,
     webhook_filters,
     webhook_queries,
@@ -160,7 +161,11 @@ def _list(session: Session) -> dict[str, Any]:
         "looked_to": found.looked_to and found.looked_to[0],
         "look": event_search.LOOK,
         "asked": asked,
-        "states": webhook_rows.state_tabs(asked.texts["state"]),
+        "states": listing.tabs(
+            asked.texts["state"],
+            {"": gettext("All events"), **messages.DELIVERY_STATES},
+            lambda state: listing.link(state=state, after=None),
+        ),
         "health": health.of_webhooks(connection) if viewer.sees_all else [],
         "troubled": webhook_queries.troubled(connection, owner_id, limit=_SHOWN_TROUBLES),
     }
