@@ -192,6 +192,8 @@ def test_a_login_that_has_ended_is_told_and_nothing_is_asked_on(
     page = window.page
     page.clock.install()
     window.log_in(admin)
+    # Drawn, so that its library and numbers are not still to be asked for.
+    expect(page.locator("figure.chart .legend li")).to_have_count(5)
     asked: list[str] = []
     page.on("request", lambda each: asked.append(each.url) if not each.redirected_from else None)
     with page.expect_response("**/refresh"):
